@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+# What is built, what is off by choice and what had to be left out: collected while configuring, printed at its end.
+
+function(resonance_builds part)
+  set_property(GLOBAL APPEND PROPERTY RESONANCE_PARTS_BUILT "${part}")
+endfunction()
+
+function(resonance_switched_off part reason)
+  set_property(GLOBAL APPEND PROPERTY RESONANCE_PARTS_OFF "${part} (${reason})")
+endfunction()
+
+function(resonance_left_out part reason)
+  set_property(GLOBAL APPEND PROPERTY RESONANCE_PARTS_LEFT_OUT "${part} (${reason})")
+endfunction()
+
+function(resonance_print_summary)
+  get_property(built GLOBAL PROPERTY RESONANCE_PARTS_BUILT)
+  get_property(off GLOBAL PROPERTY RESONANCE_PARTS_OFF)
+  get_property(left_out GLOBAL PROPERTY RESONANCE_PARTS_LEFT_OUT)
+  message(STATUS "")
+  message(STATUS "Resonance ${PROJECT_VERSION}, ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}")
+  foreach(part IN LISTS built)
+    message(STATUS "  Built:    ${part}")
+  endforeach()
+  foreach(part IN LISTS off)
+    message(STATUS "  Off:      ${part}")
+  endforeach()
+  foreach(part IN LISTS left_out)
+    message(STATUS "  Left out: ${part}")
+  endforeach()
+  message(STATUS "")
+  if(left_out AND RESONANCE_REQUIRE_ALL)
+    list(JOIN left_out "\n  " left_out)
+    message(FATAL_ERROR "RESONANCE_REQUIRE_ALL is on, but these parts had to be left out:\n  ${left_out}")
+  endif()
+endfunction()

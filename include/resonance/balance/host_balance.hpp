@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+//! \file
+//! Batch statistics of a router on the host: mean probabilities, z-loss, how well experts separate tokens.
+#ifndef RESONANCE_BALANCE_HOST_BALANCE_HPP
+#define RESONANCE_BALANCE_HOST_BALANCE_HPP
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#include <resonance/core/executor.hpp>
+#include <resonance/core/math.hpp>
+#include <resonance/core/order_key.hpp>
+#include <resonance/core/row_type.hpp>
+#include <resonance/core/softmax.hpp>
+#include <resonance/core/status.hpp>
+#include <resonance/core/views.hpp>
+#include <resonance/core/workspace.hpp>
+
+RESONANCE_NAMESPACE_BEGIN
+
+namespace detail {
+
+//! Tokens are summed in blocks of fixed size, so that the sums do not depend on the workers.
+inline constexpr std::int64_t statistics_block = 256;
+
+inline std::int64_t statistics_blocks(std::int64_t tokens) {
+  return (tokens + statistics_block - 1) / statistics_block;
+}
+
+}  // namespace detail
+
+namespace balance {
+
+//! Bytes of workspace that host_router_statistics needs: 8 (E + 1) per 256 tokens, and 4 E per worker.
+template <class Executor>
+std::size_t host_router_statistics_workspace_bytes(const Executor& executor, std::int64_t tokens,
+                                                   std::int64_t experts) {
+  detail::workspace_carver counter;
+  counter.take<double>(detail::statistics_blocks(tokens) * (experts + 1));
+  counter.take<float>(detail::worker_count(executor) * experts);
+  return counter.bytes();
+}
+
+//! Mean router probability of every expert, and the z-loss of the batch.
+//!
+//! Equation   P_i = mean over tokens of softmax(logits_t)_i;  z = mean over tokens of (ln sum_i exp(logits_ti))^2
+//! Inputs     logits Row[T,E] strided (or affinities); NaN and -inf are absent; a token without a logit adds 0 to both
+//! Outputs    mean_probability double[E], z_loss double[1], both nullable; 0 for T = 0
+//! Contract   sums in double over blocks of 256 tokens, then over the blocks: same bits at any worker count
+//! Errors     null_pointer, out_of_range (logits), workspace_too_small
+//! Resources  host_router_statistics_workspace_bytes; no allocation
+//! Cost       T*E reads, one exponential each
+//! Example    test/balance/host_balance_test.cpp
+template <class Executor, class Row>
+status host_router_statistics(const Executor& executor, matrix_view<const Row> logits, double* mean_probability,
+                              double* z_loss, workspace_view workspace) {
+  detail::checks c;
+  c.also(detail::check_matrix(logits, "logits"));
+  c.in_range(logits.cols >= 1, "logits");
+  if (!c.result().ok()) return c.result();
+  const std::int64_t experts = logits.cols;
+  c.also(detail::check_workspace(workspace, host_router_statistics_workspace_bytes(executor, logits.rows, experts)));
+  if (!c.result().ok()) return c.result();
+
+  detail::workspace_carver carver(workspace.data);
+  const std::int64_t blocks = detail::statistics_blocks(logits.rows);
+  double* block_sums = carver.take<double>(blocks * (experts + 1));
+  float* rows = carver.take<float>(detail::worker_count(executor) * experts);
+  detail::for_ranges(executor, blocks, 1, [&](std::int64_t begin, std::int64_t end, int piece) {
+    float* numerator = rows + piece * experts;
+    for (std::int64_t block = begin; block < end; ++block) {
+      double* sums = block_sums + block * (experts + 1);
+      for (std::int64_t e = 0; e <= experts; ++e) sums[e] = 0.0;
+      const std::int64_t first = block * detail::statistics_block;
+      for (std::int64_t t = first; t < logits.rows && t < first + detail::statistics_block; ++t) {
+        const softmax_terms terms = softmax_numerators(
+            experts,
+            [&](std::int64_t e) {
+              return choosable_score(row_traits<Row>::widen(logits.row(t)[e]), row_traits<Row>::largest);
+            },
+            [&](std::int64_t e) -> float& { return numerator[e]; });
+        if (!(terms.sum > 0.0f)) continue;
+        for (std::int64_t e = 0; e < experts; ++e)
+          sums[e] += static_cast<double>(math::divide(numerator[e], terms.sum));
+        const double log_sum = static_cast<double>(terms.largest) + static_cast<double>(math::log(terms.sum));
+        sums[experts] = math::fma(log_sum, log_sum, sums[experts]);
+      }
+    }
+  });
+  const auto mean_of = [&](std::int64_t e) {
+    double sum = 0.0;
+    for (std::int64_t block = 0; block < blocks; ++block) sum += block_sums[block * (experts + 1) + e];
+    return logits.rows > 0 ? sum / static_cast<double>(logits.rows) : 0.0;
+  };
+  if (mean_probability != nullptr)
+    for (std::int64_t e = 0; e < experts; ++e) mean_probability[e] = mean_of(e);
+  if (z_loss != nullptr) *z_loss = mean_of(experts);
+  return {};
+}
+
+//! Bytes of workspace that host_calinski_harabasz needs: 8 E, and 8 (E + 3) per column of X.
+inline std::size_t host_calinski_harabasz_workspace_bytes(std::int64_t hidden, std::int32_t experts) {
+  detail::workspace_carver counter;
+  counter.take<std::int64_t>(experts);
+  counter.take<double>(hidden * (std::int64_t{experts} + 3));
+  return counter.bytes();
+}
+
+//! How well the experts separate the tokens that they receive.
+//!
+//! Equation   CH = sum_i n_i |c_i - c|^2 / sum_i sum_{x of i} |x - c_i|^2, c_i = mean row of expert i, c = mean of all
+//!            assigned rows   ETR Eq. 13 (without the usual factor (N - k) / (k - 1))
+//! Inputs     x Row[T,H] strided; assignments: ids; a token counts once per assignment
+//! Outputs    ratio double[1]; 0 where both sums are 0, +inf where only the lower one is
+//! Contract   double, by column, tokens in order: same bits at any worker count
+//! Errors     null_pointer, shape_mismatch (x), workspace_too_small
+//! Resources  host_calinski_harabasz_workspace_bytes; no allocation
+//! Cost       two passes over the assigned rows
+//! Example    test/balance/host_balance_test.cpp
+template <class Executor, class Row>
+status host_calinski_harabasz(const Executor& executor, matrix_view<const Row> x, const assignment_view& assignments,
+                              double* ratio, workspace_view workspace) {
+  detail::checks c;
+  c.also(detail::check_assignments(assignments)).also(detail::check_matrix(x, "x"));
+  if (!c.result().ok()) return c.result();
+  const assignment_view& a = assignments;
+  c.matches(x.rows == a.tokens, "x");
+  c.present(ratio, true, "ratio");
+  c.also(detail::check_workspace(workspace, host_calinski_harabasz_workspace_bytes(x.cols, a.experts)));
+  if (!c.result().ok()) return c.result();
+
+  detail::workspace_carver carver(workspace.data);
+  std::int64_t* counts = carver.take<std::int64_t>(a.experts);
+  double* columns = carver.take<double>(x.cols * (std::int64_t{a.experts} + 3));
+  std::int64_t assigned = 0;
+  for (std::int32_t e = 0; e < a.experts; ++e) counts[e] = 0;
+  for (std::int64_t slot = 0; slot < a.slots(); ++slot) {
+    if (!a.assigned(slot)) continue;
+    ++counts[a.ids[slot]];
+    ++assigned;
+  }
+  const auto visit_column = [&](std::int64_t column, const auto& visit) {
+    for (std::int64_t t = 0; t < a.tokens; ++t)
+      for (std::int64_t slot = a.begin(t); slot < a.end(t); ++slot)
+        if (a.assigned(slot)) visit(a.ids[slot], static_cast<double>(row_traits<Row>::widen(x.row(t)[column])));
+  };
+  detail::for_ranges(executor, x.cols, 8, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t column = begin; column < end; ++column) {
+      double* center = columns + column * (a.experts + 3);  // [E] centers, then: center of all, between, within
+      double& middle = center[a.experts];
+      double& between = center[a.experts + 1];
+      double& within = center[a.experts + 2];
+      for (std::int32_t e = 0; e < a.experts + 3; ++e) center[e] = 0.0;
+      visit_column(column, [&](std::int32_t e, double value) {
+        center[e] += value;
+        middle += value;
+      });
+      middle = assigned > 0 ? middle / static_cast<double>(assigned) : 0.0;
+      for (std::int32_t e = 0; e < a.experts; ++e) {
+        if (counts[e] == 0) continue;
+        center[e] /= static_cast<double>(counts[e]);
+        const double distance = center[e] - middle;
+        between = math::fma(static_cast<double>(counts[e]) * distance, distance, between);
+      }
+      visit_column(column, [&](std::int32_t e, double value) {
+        within = math::fma(value - center[e], value - center[e], within);
+      });
+    }
+  });
+  double between = 0.0;
+  double within = 0.0;
+  for (std::int64_t column = 0; column < x.cols; ++column) {
+    between += columns[column * (a.experts + 3) + a.experts + 1];
+    within += columns[column * (a.experts + 3) + a.experts + 2];
+  }
+  *ratio = within > 0.0 ? between / within : (between > 0.0 ? HUGE_VAL : 0.0);
+  return {};
+}
+
+}  // namespace balance
+RESONANCE_NAMESPACE_END
+
+#endif

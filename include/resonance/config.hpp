@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//! \file
+//! Every macro of the library that a user may set, and the few that it defines for itself.
+//!
+//! Set by the user, before the first include or on the command line:
+//! - RESONANCE_WRAP_NAMESPACE=name  puts everything into name::resonance, so that two vendored copies can't collide;
+//! - RESONANCE_HOST_BASELINE        host code never looks for a wider instruction set at run time (same results,
+//! slower);
+//! - RESONANCE_ALLOW_FAST_MATH      accepts -ffast-math; NaN, infinities and bit-identity are then the user's business.
+#ifndef RESONANCE_CONFIG_HPP
+#define RESONANCE_CONFIG_HPP
+
+#include <resonance/version.hpp>
+
+#if defined(__FAST_MATH__) && !defined(RESONANCE_ALLOW_FAST_MATH)
+#error \
+    "resonance: -ffast-math breaks the contract on NaN, infinities and bit-identical results (RESONANCE_ALLOW_FAST_MATH accepts that)"
+#endif
+
+#define RESONANCE_DETAIL_PASTE(a, b, c) v##a##_##b##_##c
+#define RESONANCE_DETAIL_VERSION_NAME(a, b, c) RESONANCE_DETAIL_PASTE(a, b, c)
+#define RESONANCE_ABI_NAMESPACE \
+  RESONANCE_DETAIL_VERSION_NAME(RESONANCE_VERSION_MAJOR, RESONANCE_VERSION_MINOR, RESONANCE_VERSION_PATCH)
+
+#if defined(RESONANCE_WRAP_NAMESPACE)
+#define RESONANCE_NAMESPACE_BEGIN      \
+  namespace RESONANCE_WRAP_NAMESPACE { \
+  namespace resonance {                \
+  inline namespace RESONANCE_ABI_NAMESPACE {
+#define RESONANCE_NAMESPACE_END \
+  }                             \
+  }                             \
+  }
+#else
+#define RESONANCE_NAMESPACE_BEGIN \
+  namespace resonance {           \
+  inline namespace RESONANCE_ABI_NAMESPACE {
+#define RESONANCE_NAMESPACE_END \
+  }                             \
+  }
+#endif
+
+#if defined(__CUDACC__)
+#define RESONANCE_HOST_DEVICE __host__ __device__
+#else
+#define RESONANCE_HOST_DEVICE
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define RESONANCE_FORCE_INLINE inline __attribute__((always_inline))
+#define RESONANCE_INLINE_LAMBDA __attribute__((always_inline))
+#define RESONANCE_RESTRICT __restrict__
+#else
+#define RESONANCE_FORCE_INLINE inline
+#define RESONANCE_INLINE_LAMBDA
+#define RESONANCE_RESTRICT
+#endif
+
+#endif

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//! \file
+//! The executor concept: whose threads the host stages run on.
+//!
+//! An executor is any type with
+//! - `int workers() const`                 how many calls of f may be under way at once, at least 1;
+//! - `void run(int count, F&& f) const`    calls f(0) ... f(count - 1), each once, in any order and on any threads, and
+//!                                         returns when all have returned; what they wrote is then visible to the
+//!                                         caller. f does not throw and never calls run again.
+//! The library cuts work into at most workers() pieces where a piece needs scratch memory, and no result depends on
+//! how. Adapters: serial_executor (here), openmp_executor (executor_openmp.hpp), thread_pool (executor_threads.hpp).
+#ifndef RESONANCE_CORE_EXECUTOR_HPP
+#define RESONANCE_CORE_EXECUTOR_HPP
+
+#include <cstdint>
+
+#include <resonance/config.hpp>
+
+RESONANCE_NAMESPACE_BEGIN
+
+//! Runs everything in the calling thread.
+struct serial_executor {
+  int workers() const { return 1; }
+  template <class F>
+  void run(int count, F&& f) const {
+    for (int i = 0; i < count; ++i) f(i);
+  }
+};
+
+namespace detail {
+
+template <class Executor>
+int worker_count(const Executor& executor) {
+  const int workers = executor.workers();
+  return workers < 1 ? 1 : workers;
+}
+
+//! How many pieces for_ranges makes of `count` items: one per worker, but none shorter than `grain` where that can be
+//! avoided, so that little work wakes no thread.
+template <class Executor>
+int piece_count(const Executor& executor, std::int64_t count, std::int64_t grain) {
+  const std::int64_t by_grain = count / grain;
+  const std::int64_t workers = worker_count(executor);
+  const std::int64_t pieces = by_grain < workers ? by_grain : workers;
+  return static_cast<int>(pieces < 1 ? 1 : pieces);
+}
+
+//! First item of piece `index` of `pieces` equal pieces of [0, count).
+inline std::int64_t piece_begin(std::int64_t count, int pieces, int index) {
+  const std::int64_t whole = count / pieces;
+  const std::int64_t rest = count % pieces;
+  return whole * index + (index < rest ? index : rest);
+}
+
+//! Calls body(begin, end, piece) for the pieces of [0, count); piece < workers() may index per-worker scratch.
+template <class Executor, class Body>
+void for_ranges(const Executor& executor, std::int64_t count, std::int64_t grain, const Body& body) {
+  if (count <= 0) return;
+  const int pieces = piece_count(executor, count, grain);
+  if (pieces == 1) {
+    body(std::int64_t{0}, count, 0);
+    return;
+  }
+  executor.run(pieces, [&](int piece) {
+    body(piece_begin(count, pieces, piece), piece_begin(count, pieces, piece + 1), piece);
+  });
+}
+
+}  // namespace detail
+
+RESONANCE_NAMESPACE_END
+
+#endif

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//! \file
+//! Stable grouping by expert without a sort: counts per piece, one scan, then every slot knows its place.
+#ifndef RESONANCE_CORE_HOST_GROUP_HPP
+#define RESONANCE_CORE_HOST_GROUP_HPP
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+
+#include <resonance/config.hpp>
+#include <resonance/core/executor.hpp>
+#include <resonance/core/order_key.hpp>
+#include <resonance/core/views.hpp>
+#include <resonance/core/workspace.hpp>
+
+RESONANCE_NAMESPACE_BEGIN
+namespace detail {
+
+//! A counting sort in two passes over the items, parallel and with the same result at any worker count.
+class expert_grouping {
+ public:
+  //! Room for one histogram per worker.
+  void carve(workspace_carver& carver, int workers, std::int32_t experts) {
+    experts_ = experts;
+    first_rank_ = carver.take<std::int64_t>(static_cast<std::int64_t>(workers) * experts);
+  }
+
+  std::int32_t experts() const { return experts_; }
+
+  //! First pass: totals[e] = number of items with expert_of(item) == e; ids outside [0, experts) are passed over.
+  template <class Executor, class ExpertOf>
+  void count(const Executor& executor, std::int64_t items, const ExpertOf& expert_of, std::int64_t* totals) const {
+    for (std::int32_t e = 0; e < experts_; ++e) totals[e] = 0;
+    if (items == 0) return;
+    const int pieces = piece_count(executor, items, grain);
+    for_ranges(executor, items, grain, [&](std::int64_t begin, std::int64_t end, int piece) {
+      std::int64_t* counts = first_rank_ + static_cast<std::int64_t>(piece) * experts_;
+      for (std::int32_t e = 0; e < experts_; ++e) counts[e] = 0;
+      for (std::int64_t item = begin; item < end; ++item) {
+        const std::int32_t expert = expert_of(item);
+        if (expert >= 0 && expert < experts_) ++counts[expert];
+      }
+    });
+    for (int piece = 0; piece < pieces; ++piece) {
+      std::int64_t* counts = first_rank_ + static_cast<std::int64_t>(piece) * experts_;
+      for (std::int32_t e = 0; e < experts_; ++e) {
+        const std::int64_t in_piece = counts[e];
+        counts[e] = totals[e];
+        totals[e] += in_piece;
+      }
+    }
+  }
+
+  //! Second pass, once after count: visit(item, expert, rank), rank = number of earlier items of the same expert;
+  //! visit_none(item) for the items without an expert.
+  template <class Executor, class ExpertOf, class Visit, class VisitNone>
+  void rank(const Executor& executor, std::int64_t items, const ExpertOf& expert_of, const Visit& visit,
+            const VisitNone& visit_none) const {
+    for_ranges(executor, items, grain, [&](std::int64_t begin, std::int64_t end, int piece) {
+      std::int64_t* next_rank = first_rank_ + static_cast<std::int64_t>(piece) * experts_;
+      for (std::int64_t item = begin; item < end; ++item) {
+        const std::int32_t expert = expert_of(item);
+        if (expert >= 0 && expert < experts_) {
+          visit(item, expert, next_rank[expert]++);
+        } else {
+          visit_none(item);
+        }
+      }
+    });
+  }
+
+ private:
+  static constexpr std::int64_t grain = 4096;
+  std::int64_t* first_rank_ = nullptr;
+  std::int32_t experts_ = 0;
+};
+
+//! offsets[0..count] = running sums of values[0..count).
+inline void exclusive_scan(const std::int64_t* values, std::int64_t count, std::int64_t* offsets) {
+  offsets[0] = 0;
+  for (std::int64_t i = 0; i < count; ++i) offsets[i + 1] = offsets[i] + values[i];
+}
+
+//! The assigned slots of every expert, side by side in slot order, each with a packed key: (its key, place in the
+//! group).
+struct members_by_expert {
+  expert_grouping grouping;
+  std::int64_t* counts = nullptr;   // [E] |A_i|
+  std::int64_t* offsets = nullptr;  // [E + 1]
+  std::int64_t* slots = nullptr;    // [assigned]
+  std::uint64_t* keys = nullptr;    // [assigned]; sorting a group by falling key sorts ties by slot
+
+  void carve(workspace_carver& carver, int workers, const assignment_view& a) {
+    carve(carver, workers, a.experts, a.slots());
+  }
+
+  void carve(workspace_carver& carver, int workers, std::int32_t experts, std::int64_t most_slots) {
+    grouping.carve(carver, workers, experts);
+    counts = carver.take<std::int64_t>(experts);
+    offsets = carver.take<std::int64_t>(std::int64_t{experts} + 1);
+    slots = carver.take<std::int64_t>(most_slots);
+    keys = carver.take<std::uint64_t>(most_slots);
+  }
+
+  template <class Executor, class KeyOf>
+  void gather(const Executor& executor, const assignment_view& a, const KeyOf& key_of) const {
+    gather(
+        executor, a.slots(), [&](std::int64_t slot) { return a.ids[slot]; }, key_of);
+  }
+
+  //! key_of(slot) -> uint32, larger is better. A group holds fewer than 2^32 slots.
+  template <class Executor, class ExpertOf, class KeyOf>
+  void gather(const Executor& executor, std::int64_t all_slots, const ExpertOf& expert_of, const KeyOf& key_of) const {
+    grouping.count(executor, all_slots, expert_of, counts);
+    exclusive_scan(counts, grouping.experts(), offsets);
+    grouping.rank(
+        executor, all_slots, expert_of,
+        [&](std::int64_t slot, std::int32_t expert, std::int64_t rank) {
+          slots[offsets[expert] + rank] = slot;
+          keys[offsets[expert] + rank] = pack_key(key_of(slot), static_cast<std::uint32_t>(rank));
+        },
+        [](std::int64_t) {});
+  }
+
+  //! Sorts every group best first and calls visit(slot, expert, rank) for its members.
+  template <class Executor, class Visit>
+  void rank_by_key(const Executor& executor, std::int32_t experts, const Visit& visit) const {
+    for_ranges(executor, experts, 1, [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t e = begin; e < end; ++e) {
+        std::sort(keys + offsets[e], keys + offsets[e + 1], std::greater<std::uint64_t>());
+        for (std::int64_t rank = 0; rank < counts[e]; ++rank)
+          visit(slots[offsets[e] + packed_index(keys[offsets[e] + rank])], static_cast<std::int32_t>(e), rank);
+      }
+    });
+  }
+};
+
+}  // namespace detail
+RESONANCE_NAMESPACE_END
+
+#endif

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//! \file
+//! Runs a piece of host code compiled for a wider instruction set where the processor has it.
+//!
+//! The same source is compiled twice, for the translation unit's own target and for x86-64-v3 (AVX2, FMA, F16C), and
+//! the processor is asked which one to run: no flags, no runtime library. Results do not depend on the choice, because
+//! sums have a written order (ordered_sum.hpp) and products that meet sums are explicit fused multiply-adds.
+#ifndef RESONANCE_CORE_HOST_SIMD_HPP
+#define RESONANCE_CORE_HOST_SIMD_HPP
+
+#include <resonance/config.hpp>
+
+#if !defined(RESONANCE_HOST_BASELINE) && defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__)) && \
+    !defined(__CUDACC__) && !defined(__AVX512F__)
+#define RESONANCE_DETAIL_X86_64_V3 1
+#else
+#define RESONANCE_DETAIL_X86_64_V3 0
+#endif
+
+RESONANCE_NAMESPACE_BEGIN
+namespace detail {
+
+#if RESONANCE_DETAIL_X86_64_V3
+template <class Body>
+__attribute__((target("avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt"))) void run_x86_64_v3(const Body& body) {
+  body();
+}
+
+inline bool has_x86_64_v3() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+}
+#endif
+
+//! Calls body(), whose operator() must be always_inline (RESONANCE_INLINE_LAMBDA) to be compiled for the wider set.
+template <class Body>
+void run_widest(const Body& body) {
+#if RESONANCE_DETAIL_X86_64_V3
+  if (has_x86_64_v3()) {
+    run_x86_64_v3(body);
+    return;
+  }
+#endif
+  body();
+}
+
+}  // namespace detail
+RESONANCE_NAMESPACE_END
+
+#endif

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//! \file
+//! The one order of scores (SEMANTICS 1): higher score first, equal scores by lower index first.
+#ifndef RESONANCE_CORE_ORDER_KEY_HPP
+#define RESONANCE_CORE_ORDER_KEY_HPP
+
+#include <cstdint>
+
+#include <resonance/config.hpp>
+#include <resonance/core/row_type.hpp>
+
+RESONANCE_NAMESPACE_BEGIN
+
+//! The key of a score that is never chosen: NaN and -inf.
+inline constexpr std::uint32_t never_chosen = 0;
+
+//! Maps a score to an unsigned key with the same order: larger key, better score.
+//! -0 and +0 share a key, +inf shares the key of the largest finite float, NaN and -inf give `never_chosen`.
+RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::uint32_t order_key(float score) {
+  std::uint32_t bits = detail::float_bits(score);
+  bits = bits == 0x80000000u ? 0u : bits;
+  bits = bits == 0x7f800000u ? 0x7f7fffffu : bits;
+  const std::uint32_t key = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
+  const bool nan_or_minus_infinity = (bits & 0x7fffffffu) > 0x7f800000u || bits == 0xff800000u;
+  return nan_or_minus_infinity ? never_chosen : key;
+}
+
+//! Key and index in one word: the largest word is the best pair, ties to the lower index. `index` < 2^32 - 1.
+RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::uint64_t pack_key(std::uint32_t key, std::uint32_t index) {
+  return (static_cast<std::uint64_t>(key) << 32) | (0xffffffffu - index);
+}
+
+RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::uint32_t packed_key(std::uint64_t packed) {
+  return static_cast<std::uint32_t>(packed >> 32);
+}
+
+RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::uint32_t packed_index(std::uint64_t packed) {
+  return 0xffffffffu - static_cast<std::uint32_t>(packed);
+}
+
+//! An affinity as the rest of the library reads it: NaN becomes -inf ("absent"), +inf the largest finite value of the
+//! type that it was stored in.
+RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE float choosable_score(float score, float largest) {
+  const std::uint32_t bits = detail::float_bits(score);
+  const float finite = bits == 0x7f800000u ? largest : score;
+  return (bits & 0x7fffffffu) > 0x7f800000u ? detail::bits_float(0xff800000u) : finite;
+}
+
+RESONANCE_NAMESPACE_END
+
+#endif

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//! \file
+//! The one order in which the library adds floats, so that a sum has the same bits at any vector width.
+//!
+//! Positions are absolute (the column in its row). A row is cut into chunks of 1024 positions; inside a chunk, position
+//! j belongs to lane j mod 128, and a lane adds its terms by rising position, starting from +0. The 128 lanes are then
+//! added as a binary tree of neighbours (0+1, 2+3, ...; then pairs of those; ...), and the chunks' sums from left to
+//! right. A sum over [begin, end) treats the positions outside as absent; since adding +0 changes nothing, a short
+//! range needs only the aligned power-of-two window of lanes around it.
+//!
+//! Why these numbers: 128 lanes are 32 threads with 16-byte loads, or 8 AVX-512 registers; the chunk bounds the chain
+//! of dependent additions at 8 + 7 and lets several warps share one row.
+#ifndef RESONANCE_CORE_ORDERED_SUM_HPP
+#define RESONANCE_CORE_ORDERED_SUM_HPP
+
+#include <cstdint>
+
+#include <resonance/config.hpp>
+
+RESONANCE_NAMESPACE_BEGIN
+
+inline constexpr int sum_lanes = 128;
+inline constexpr int sum_chunk = 1024;
+
+namespace detail {
+
+//! Adds `width` lanes (a power of two) as a tree of neighbours; destroys them.
+RESONANCE_FORCE_INLINE float sum_neighbours(float* lanes, int width) {
+  if (width == sum_lanes) {
+    for (int half = sum_lanes / 2; half > 0; half /= 2)
+      for (int i = 0; i < half; ++i) lanes[i] = lanes[2 * i] + lanes[2 * i + 1];
+    return lanes[0];
+  }
+  for (int half = width / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) lanes[i] = lanes[2 * i] + lanes[2 * i + 1];
+  return lanes[0];
+}
+
+//! The sum over [begin, end) inside one chunk.
+template <class Step>
+RESONANCE_FORCE_INLINE float chunk_sum(std::int64_t begin, std::int64_t end, const Step& step) {
+  alignas(64) float lanes[sum_lanes];
+  const std::int64_t differing = begin ^ (end - 1);
+  if (differing < sum_lanes) {
+    int width = 1;
+    while (width <= differing) width *= 2;
+    const std::int64_t first = begin - begin % width;
+    for (int i = 0; i < width; ++i) lanes[i] = 0.0f;
+    for (std::int64_t j = begin; j < end; ++j) lanes[j - first] = step(0.0f, j);
+    return sum_neighbours(lanes, width);
+  }
+  for (int i = 0; i < sum_lanes; ++i) lanes[i] = 0.0f;
+  std::int64_t j = begin;
+  for (; j < end && j % sum_lanes != 0; ++j) lanes[j % sum_lanes] = step(lanes[j % sum_lanes], j);
+  for (; j + sum_lanes <= end; j += sum_lanes)
+    for (int i = 0; i < sum_lanes; ++i) lanes[i] = step(lanes[i], j + i);
+  for (int i = 0; j < end; ++j, ++i) lanes[i] = step(lanes[i], j);
+  return sum_neighbours(lanes, sum_lanes);
+}
+
+}  // namespace detail
+
+//! Folds step(accumulator, j) -> accumulator over begin <= j < end in the order above; an empty range gives +0.
+//! `step` adds one term: acc + term, or fma(a, b, acc).
+template <class Step>
+RESONANCE_FORCE_INLINE float ordered_sum(std::int64_t begin, std::int64_t end, const Step& step) {
+  float total = 0.0f;
+  while (begin < end) {
+    const std::int64_t next_chunk = begin - begin % sum_chunk + sum_chunk;
+    const std::int64_t stop = next_chunk < end ? next_chunk : end;
+    total += detail::chunk_sum(begin, stop, step);
+    begin = stop;
+  }
+  return total;
+}
+
+RESONANCE_NAMESPACE_END
+
+#endif

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+//! \file
+//! Expert choice on the host: every expert takes its best tokens.
+#ifndef RESONANCE_EXPERT_CHOICE_HOST_EXPERT_CHOICE_HPP
+#define RESONANCE_EXPERT_CHOICE_HOST_EXPERT_CHOICE_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+#include <resonance/core/executor.hpp>
+#include <resonance/core/host_group.hpp>
+#include <resonance/core/math.hpp>
+#include <resonance/core/order_key.hpp>
+#include <resonance/core/status.hpp>
+#include <resonance/core/views.hpp>
+#include <resonance/core/workspace.hpp>
+
+RESONANCE_NAMESPACE_BEGIN
+namespace expert_choice {
+
+//! How many tokens each expert takes.
+struct options {
+  std::int64_t capacity = 1;                 //!< C >= 1: columns of the output
+  const std::int64_t* capacities = nullptr;  //!< [E] C_i, clamped to [0, C]; null = C for every expert
+
+  RESONANCE_HOST_DEVICE std::int64_t of(std::int64_t expert) const {
+    if (capacities == nullptr) return capacity;
+    const std::int64_t own = capacities[expert];
+    return own < 0 ? 0 : (own < capacity ? own : capacity);
+  }
+};
+
+//! Where expert choice writes: [E,C], row i = expert i, best first. `token_scores` is nullable.
+struct outputs {
+  std::int32_t* token_ids = nullptr;  //!< -1 in an empty slot
+  float* token_scores = nullptr;      //!< 0 in an empty slot
+};
+
+}  // namespace expert_choice
+
+namespace detail {
+
+inline status check_expert_choice(const expert_choice::options& o, std::int64_t experts,
+                                  const expert_choice::outputs& out) {
+  return checks{}
+      .in_range(o.capacity >= 1, "capacity")
+      .fits(product_fits(o.capacity, experts), "capacity")
+      .present(out.token_ids, true, "token_ids")
+      .result();
+}
+
+//! Sorts candidates[0..count) and writes the expert's row; score_of(index) and token_of(index) read a candidate.
+template <class TokenOf, class ScoreOf>
+void write_best_tokens(std::uint64_t* candidates, std::int64_t count, std::int64_t wanted, std::int64_t slots,
+                       const TokenOf& token_of, const ScoreOf& score_of, std::int32_t* ids, float* scores) {
+  const std::int64_t found = std::min(count, wanted);
+  if (found < count)
+    std::nth_element(candidates, candidates + found, candidates + count, std::greater<std::uint64_t>());
+  std::sort(candidates, candidates + found, std::greater<std::uint64_t>());
+  for (std::int64_t k = 0; k < slots; ++k) {
+    ids[k] = k < found ? token_of(packed_index(candidates[k])) : -1;
+    if (scores != nullptr) scores[k] = k < found ? score_of(packed_index(candidates[k])) : 0.0f;
+  }
+}
+
+}  // namespace detail
+
+namespace expert_choice {
+
+//! Bytes of workspace that host_expert_choice over all tokens needs: 8 T per worker.
+template <class Executor>
+std::size_t host_expert_choice_workspace_bytes(const Executor& executor, std::int64_t tokens) {
+  detail::workspace_carver counter;
+  counter.take<std::uint64_t>(detail::worker_count(executor) * tokens);
+  return counter.bytes();
+}
+
+//! Takes the C best tokens of every expert, over all tokens.
+//!
+//! Equation   row i = the first C_i tokens by (score[.,i] desc, token asc)   EC section 3
+//! Inputs     scores float[T,E] strided: raw affinity, or affinity::host_scores over experts or over tokens
+//! Outputs    token_ids int32[E,C], token_scores float[E,C] (nullable); slots past C_i or past T: -1, 0
+//! Contract   NaN and -inf are never taken; same result at any worker count
+//! Errors     null_pointer (scores, token_ids), out_of_range (capacity, E < 1), index_overflow, workspace_too_small
+//! Resources  host_expert_choice_workspace_bytes; no allocation
+//! Cost       T*E reads; per expert O(T + C log C) on average
+//! Example    test/expert_choice/host_expert_choice_test.cpp
+template <class Executor>
+status host_expert_choice(const Executor& executor, matrix_view<const float> scores, const options& o,
+                          const outputs& out, workspace_view workspace) {
+  detail::checks c;
+  c.also(detail::check_matrix(scores, "scores"));
+  c.in_range(scores.cols >= 1 && scores.cols <= detail::max_int32, "scores");
+  c.fits(scores.rows <= detail::max_int32, "scores");
+  c.also(detail::check_expert_choice(o, scores.cols, out));
+  if (!c.result().ok()) return c.result();
+  c.also(detail::check_workspace(workspace, host_expert_choice_workspace_bytes(executor, scores.rows)));
+  if (!c.result().ok()) return c.result();
+
+  detail::workspace_carver carver(workspace.data);
+  std::uint64_t* all_candidates = carver.take<std::uint64_t>(detail::worker_count(executor) * scores.rows);
+  detail::for_ranges(executor, scores.cols, 1, [&](std::int64_t begin, std::int64_t end, int piece) {
+    std::uint64_t* candidates = all_candidates + piece * scores.rows;
+    for (std::int64_t e = begin; e < end; ++e) {
+      std::int64_t count = 0;
+      for (std::int64_t t = 0; t < scores.rows; ++t) {
+        const std::uint32_t key = order_key(scores.row(t)[e]);
+        if (key != never_chosen) candidates[count++] = pack_key(key, static_cast<std::uint32_t>(t));
+      }
+      detail::write_best_tokens(
+          candidates, count, o.of(e), o.capacity, [](std::uint32_t t) { return static_cast<std::int32_t>(t); },
+          [&](std::uint32_t t) { return scores.row(t)[e]; }, out.token_ids + e * o.capacity,
+          out.token_scores != nullptr ? out.token_scores + e * o.capacity : nullptr);
+    }
+  });
+  return {};
+}
+
+//! Bytes of workspace that host_expert_choice over candidates needs: 16 slots, 16 E and 8 E per worker.
+template <class Executor>
+std::size_t host_expert_choice_workspace_bytes(const Executor& executor, const assignment_view& candidates) {
+  if (!detail::check_assignments(candidates).ok()) return 0;
+  detail::workspace_carver counter;
+  detail::members_by_expert members;
+  members.carve(counter, detail::worker_count(executor), candidates);
+  return counter.bytes();
+}
+
+//! Takes the C best tokens of every expert among those that chose it.
+//!
+//! Equation   row i = the first C_i members of A_i by (affinity desc, token asc, slot asc)   ETR Eq. 6
+//! Inputs     candidates: ids and affinity
+//! Outputs    as above; token_scores are affinities
+//! Contract   same result at any worker count. A token that names an expert twice may be taken twice.
+//! Errors     null_pointer (candidates, token_ids), out_of_range (capacity), workspace_too_small
+//! Resources  host_expert_choice_workspace_bytes; no allocation
+//! Cost       8 bytes per slot read; per expert O(|A_i| + C log C) on average
+//! Example    test/expert_choice/host_expert_choice_test.cpp
+template <class Executor>
+status host_expert_choice(const Executor& executor, const assignment_view& candidates, const options& o,
+                          const outputs& out, workspace_view workspace) {
+  detail::checks c;
+  c.also(detail::check_assignments(candidates));
+  if (!c.result().ok()) return c.result();
+  c.present(candidates.affinity, candidates.slots() > 0, "candidates.affinity");
+  c.also(detail::check_expert_choice(o, candidates.experts, out));
+  c.also(detail::check_workspace(workspace, host_expert_choice_workspace_bytes(executor, candidates)));
+  if (!c.result().ok()) return c.result();
+
+  detail::workspace_carver carver(workspace.data);
+  detail::members_by_expert members;
+  members.carve(carver, detail::worker_count(executor), candidates);
+  members.gather(executor, candidates, [&](std::int64_t slot) { return order_key(candidates.affinity[slot]); });
+  detail::for_ranges(executor, candidates.experts, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t e = begin; e < end; ++e) {
+      const std::int64_t first = members.offsets[e];
+      std::uint64_t* keys = members.keys + first;
+      std::int64_t count = members.offsets[e + 1] - first;
+      count = std::remove_if(keys, keys + count, [](std::uint64_t k) { return packed_key(k) == never_chosen; }) - keys;
+      const auto slot_of = [&](std::uint32_t member) { return members.slots[first + member]; };
+      detail::write_best_tokens(
+          keys, count, o.of(e), o.capacity,
+          [&](std::uint32_t m) { return static_cast<std::int32_t>(candidates.token(slot_of(m))); },
+          [&](std::uint32_t m) { return candidates.affinity[slot_of(m)]; }, out.token_ids + e * o.capacity,
+          out.token_scores != nullptr ? out.token_scores + e * o.capacity : nullptr);
+    }
+  });
+  return {};
+}
+
+}  // namespace expert_choice
+RESONANCE_NAMESPACE_END
+
+#endif

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//! \file
+//! Capacity rules: how many assignments an expert keeps (SEMANTICS 6). A rule of your own is a struct like these.
+#ifndef RESONANCE_PRUNE_CAPACITY_HPP
+#define RESONANCE_PRUNE_CAPACITY_HPP
+
+#include <cmath>
+#include <cstdint>
+
+#include <resonance/config.hpp>
+#include <resonance/core/math.hpp>
+#include <resonance/core/order_key.hpp>
+#include <resonance/core/policy.hpp>
+#include <resonance/core/status.hpp>
+
+RESONANCE_NAMESPACE_BEGIN
+namespace prune {
+
+//! What a rule may look at.
+struct batch_facts {
+  std::int64_t tokens = 0;   //!< T
+  std::int32_t experts = 0;  //!< E
+  std::int32_t top_k = 0;    //!< K
+  std::int64_t hidden = 0;   //!< H; 0 = unknown
+  float delta_max = 0.0f;    //!< largest affinity of an assigned slot; 0 where `needs_delta_max` is false
+};
+
+namespace detail_capacity {
+
+constexpr double largest_count = 9.0e18;
+
+//! ceil(x) as a count, saturating.
+RESONANCE_HOST_DEVICE inline std::int64_t ceil_count(double x) {
+  return x >= largest_count ? static_cast<std::int64_t>(largest_count) : static_cast<std::int64_t>(std::ceil(x));
+}
+
+}  // namespace detail_capacity
+
+//! No limit: C_i = |A_i| (dropless).
+struct unlimited {
+  using stage = stages::capacity;
+  static constexpr bool by_mass = false;
+  static constexpr bool needs_delta_max = false;
+  constexpr status check(const batch_facts&) const { return {}; }
+  RESONANCE_HOST_DEVICE std::int64_t capacity(const batch_facts&, std::int32_t, std::int64_t assigned) const {
+    return assigned;
+  }
+};
+
+//! C_i = C.
+struct fixed {
+  using stage = stages::capacity;
+  static constexpr bool by_mass = false;
+  static constexpr bool needs_delta_max = false;
+  std::int64_t count = 1;  //!< C >= 0
+  constexpr status check(const batch_facts&) const { return detail::checks{}.in_range(count >= 0, "fixed").result(); }
+  RESONANCE_HOST_DEVICE std::int64_t capacity(const batch_facts&, std::int32_t, std::int64_t) const { return count; }
+};
+
+//! C_i = ceil(cf * T * K / E), in double, from left to right.   (GShard; the baseline of ETR has cf = 1.1)
+struct factor {
+  using stage = stages::capacity;
+  static constexpr bool by_mass = false;
+  static constexpr bool needs_delta_max = false;
+  double capacity_factor = 1.1;  //!< cf >= 0, finite
+  constexpr status check(const batch_facts&) const {
+    return detail::checks{}.in_range(capacity_factor >= 0.0 && capacity_factor <= 1.0e18, "capacity_factor").result();
+  }
+  RESONANCE_HOST_DEVICE std::int64_t capacity(const batch_facts& batch, std::int32_t, std::int64_t) const {
+    return detail_capacity::ceil_count(capacity_factor * static_cast<double>(batch.tokens) *
+                                       static_cast<double>(batch.top_k) / static_cast<double>(batch.experts));
+  }
+};
+
+//! C_i = clamp(ceil(C_min), floor, min(T, ceil(cf*T*K/E))), C_min = (1/E) exp(H m^2 / (2 - m^2)).   (ETR Remark 7)
+//! m = max(0, largest affinity of the batch) (reading D1), or a given value (a quantile, a moving average). The upper
+//! end wins over the floor. m^2 >= 2, which no cosine reaches, gives the upper end.
+struct lower_bound {
+  using stage = stages::capacity;
+  static constexpr bool by_mass = false;
+  static constexpr bool needs_delta_max = true;
+  bool delta_given = false;      //!< true: m = delta
+  double delta = 0.0;            //!< finite
+  std::int64_t floor = 1;        //!< >= 0
+  double capacity_factor = 1.1;  //!< cf >= 0, finite
+
+  constexpr status check(const batch_facts& batch) const {
+    return detail::checks{}
+        .in_range(delta >= -1.0e18 && delta <= 1.0e18, "delta")
+        .in_range(floor >= 0, "floor")
+        .also(factor{capacity_factor}.check(batch))
+        .in_range(batch.hidden >= 1, "hidden")
+        .result();
+  }
+
+  //! C_min itself, +inf where it overflows.
+  RESONANCE_HOST_DEVICE static double minimum(double m, std::int64_t hidden, std::int32_t experts) {
+    const double square = m * m;
+    if (square >= 2.0) return HUGE_VAL;
+    return math::exp(static_cast<double>(hidden) * square / math::fma(-m, m, 2.0)) / static_cast<double>(experts);
+  }
+
+  RESONANCE_HOST_DEVICE std::int64_t capacity(const batch_facts& batch, std::int32_t expert,
+                                              std::int64_t assigned) const {
+    const double given = delta_given ? delta : static_cast<double>(batch.delta_max);
+    const double c = minimum(given > 0.0 ? given : 0.0, batch.hidden, batch.experts);
+    const std::int64_t most = factor{capacity_factor}.capacity(batch, expert, assigned);
+    const std::int64_t upper = most < batch.tokens ? most : batch.tokens;
+    const std::int64_t wanted = detail_capacity::ceil_count(c);
+    const std::int64_t raised = wanted < floor ? floor : wanted;
+    return raised < upper ? raised : upper;
+  }
+};
+
+//! One capacity per expert.
+struct per_expert {
+  using stage = stages::capacity;
+  static constexpr bool by_mass = false;
+  static constexpr bool needs_delta_max = false;
+  const std::int64_t* capacities = nullptr;  //!< [E] C_i >= 0
+  constexpr status check(const batch_facts& batch) const {
+    detail::checks c;
+    c.present(capacities, true, "capacities");
+    if (!c.result().ok()) return c.result();
+    for (std::int32_t e = 0; e < batch.experts; ++e) c.in_range(capacities[e] >= 0, "capacities");
+    return c.result();
+  }
+  RESONANCE_HOST_DEVICE std::int64_t capacity(const batch_facts&, std::int32_t expert, std::int64_t) const {
+    return capacities[expert];
+  }
+};
+
+//! C_i = the least count of best members that holds the share rho of the expert's affinity mass, a = max(delta, 0).
+//! (ETR, reading R1 of "a threshold of the sum of affinity scores".) An expert without mass keeps all its members.
+//! Cuts in affinity order whatever the drop order. The sums are integers, so no order of additions can matter: see
+//! mass_quantum.
+struct affinity_mass {
+  using stage = stages::capacity;
+  static constexpr bool by_mass = true;
+  static constexpr bool needs_delta_max = false;
+  double rho = 1.0;  //!< in (0, 1]
+  constexpr status check(const batch_facts&) const {
+    return detail::checks{}.in_range(rho > 0.0 && rho <= 1.0, "rho").result();
+  }
+  //! The mass that the kept members must reach.
+  RESONANCE_HOST_DEVICE std::int64_t threshold(std::int64_t total) const {
+    return static_cast<std::int64_t>(std::ceil(rho * static_cast<double>(total)));
+  }
+};
+
+//! The unit of an expert's mass sums: 2^(e-30), 2^e the least power of two >= its largest a; 0 where a is 0.
+//! In this unit an a is at most 2^30, so 2^31 members fit 64 bits.
+RESONANCE_HOST_DEVICE inline double mass_quantum(float largest) {
+  if (!(largest > 0.0f)) return 0.0;
+  int exponent;
+  const double mantissa = std::frexp(static_cast<double>(largest), &exponent);  // in [0.5, 1)
+  return std::ldexp(1.0, (mantissa == 0.5 ? exponent - 1 : exponent) - 30);
+}
+
+//! a = max(delta, 0) in units of `quantum`, rounded half to even; the division by a power of two is exact.
+RESONANCE_HOST_DEVICE inline std::int64_t mass_units(float delta, double quantum) {
+  if (!(delta > 0.0f) || quantum == 0.0) return 0;
+  constexpr double to_integer = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer
+  const double shifted = static_cast<double>(delta) / quantum + to_integer;
+  return static_cast<std::int64_t>(shifted - to_integer);
+}
+
+}  // namespace prune
+RESONANCE_NAMESPACE_END
+
+#endif

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+//! \file
+//! Capacity pruning on the host: every expert keeps its first C_i assignments under the drop order.
+#ifndef RESONANCE_PRUNE_HOST_PRUNE_HPP
+#define RESONANCE_PRUNE_HOST_PRUNE_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+#include <resonance/core/executor.hpp>
+#include <resonance/core/host_group.hpp>
+#include <resonance/core/math.hpp>
+#include <resonance/core/order_key.hpp>
+#include <resonance/core/status.hpp>
+#include <resonance/core/views.hpp>
+#include <resonance/core/workspace.hpp>
+#include <resonance/prune/capacity.hpp>
+#include <resonance/prune/drop_order.hpp>
+#include <resonance/prune/options.hpp>
+
+RESONANCE_NAMESPACE_BEGIN
+namespace detail {
+
+struct prune_scratch {
+  members_by_expert members;
+  float* by_rank = nullptr;            // [slots] affinity of each expert's members, best first
+  float* token_best = nullptr;         // [T]
+  std::int64_t* capacities = nullptr;  // [E]
+  float* piece_best = nullptr;         // [workers]
+
+  void carve(workspace_carver& carver, int workers, std::int32_t experts, std::int64_t tokens, std::int64_t slots) {
+    members.carve(carver, workers, experts, slots);
+    by_rank = carver.take<float>(slots);
+    token_best = carver.take<float>(tokens);
+    capacities = carver.take<std::int64_t>(experts);
+    piece_best = carver.take<float>(workers);
+  }
+};
+
+//! Every token's largest affinity over its assigned slots, and the largest of all; -inf where there is none.
+template <class Executor>
+float best_affinities(const Executor& executor, const assignment_view& a, const prune_scratch& scratch) {
+  constexpr std::int64_t token_grain = 1024;
+  if (a.tokens == 0) return math::negative_infinity();
+  const int pieces = piece_count(executor, a.tokens, token_grain);
+  float* piece_best = scratch.piece_best;
+  for_ranges(executor, a.tokens, token_grain, [&](std::int64_t begin, std::int64_t end, int piece) {
+    float best = math::negative_infinity();
+    for (std::int64_t t = begin; t < end; ++t) {
+      float own = math::negative_infinity();
+      for (std::int64_t slot = a.begin(t); slot < a.end(t); ++slot)
+        if (a.assigned(slot) && a.affinity[slot] > own) own = a.affinity[slot];
+      scratch.token_best[t] = own;
+      best = own > best ? own : best;
+    }
+    piece_best[piece] = best;
+  });
+  return *std::max_element(piece_best, piece_best + pieces);
+}
+
+//! The least count of best members whose mass reaches the rule's threshold; `count` where there is no mass.
+inline std::int64_t mass_capacity(const prune::affinity_mass& rule, const float* best_first, std::int64_t count) {
+  if (count == 0) return 0;
+  const double quantum = prune::mass_quantum(best_first[0]);
+  std::int64_t total = 0;
+  for (std::int64_t k = 0; k < count; ++k) total += prune::mass_units(best_first[k], quantum);
+  if (total == 0) return count;
+  const std::int64_t threshold = rule.threshold(total);
+  std::int64_t mass = 0;
+  std::int64_t kept = 0;
+  while (kept < count && mass < threshold) mass += prune::mass_units(best_first[kept++], quantum);
+  return kept;
+}
+
+inline prune::batch_facts facts_of(const assignment_view& a, const prune::options& o) {
+  prune::batch_facts batch;
+  batch.tokens = a.tokens;
+  batch.experts = a.experts;
+  batch.top_k = o.top_k > 0 ? o.top_k : a.slots_per_token;
+  batch.hidden = o.hidden;
+  return batch;
+}
+
+template <class Order, class Rule>
+status check_prune(const Rule& rule, const assignment_view& a, const prune::options& o, const prune::outputs& out) {
+  checks c;
+  c.also(check_assignments(a));
+  if (!c.result().ok()) return c.result();
+  const bool any = a.slots() > 0;
+  const bool wants_mass = out.assigned_mass != nullptr || out.kept_mass != nullptr;
+  const bool wants_best = Rule::needs_delta_max || Order::needs_token_best || out.delta_max != nullptr;
+  c.in_range(o.capacity_cap >= -1, "capacity_cap");
+  c.in_range(o.top_k >= 0, "top_k");
+  c.in_range(o.hidden >= 0, "hidden");
+  c.also(rule.check(facts_of(a, o)));
+  c.present(out.ids, any, "ids");
+  c.present(a.affinity, any && (Rule::by_mass || wants_mass || wants_best), "assignments.affinity");
+  c.present(a.rank_in_expert, any && (Rule::by_mass || Order::ranks == prune::ranked_by::merge_rank),
+            "assignments.rank_in_expert");
+  c.present(a.weights, any && out.weights != nullptr, "assignments.weights");
+  c.present(out.weights, any && o.renormalize, "weights");
+  return c.result();
+}
+
+}  // namespace detail
+
+namespace prune {
+
+//! Bytes of workspace that host_prune needs: 20 per slot, 4 T, 24 E and 8 E per worker.
+template <class Executor>
+std::size_t host_prune_workspace_bytes(const Executor& executor, const assignment_view& assignments) {
+  if (!detail::check_assignments(assignments).ok()) return 0;
+  detail::workspace_carver counter;
+  detail::prune_scratch scratch;
+  scratch.carve(counter, detail::worker_count(executor), assignments.experts, assignments.tokens, assignments.slots());
+  return counter.bytes();
+}
+
+//! Keeps an assignment iff its rank under the drop order is below its expert's capacity.
+//!
+//! Equation   see the capacity rule and the drop order   ETR Eq. 6, Remark 7
+//! Inputs     assignments: ids; affinity (rules and orders that read it, and the mass outputs); rank_in_expert (order
+//!            `affinity_order`, and affinity_mass); weights (where outputs.weights is given)
+//! Outputs    see outputs
+//! Contract   deterministic at any worker count; affinity_mass cuts in affinity order whatever `order` is; a slot whose
+//!            rank_in_expert is not in [0, |A_i|) is dropped
+//! Errors     null_pointer (ids, weights, assignments.affinity, assignments.rank_in_expert, capacities), out_of_range
+//!            (the rule's parameters, hidden, capacity_cap), index_overflow, workspace_too_small
+//! Resources  host_prune_workspace_bytes; no allocation
+//! Cost       O(slots) for affinity_order and position, a sort of every A_i for the other orders
+//! Example    test/prune/host_prune_test.cpp
+template <class Executor, class Rule, class Order>
+status host_prune(const Executor& executor, const Rule& rule, const Order&, const assignment_view& assignments,
+                  const options& o, const outputs& out, workspace_view workspace) {
+  static_assert(detail::is_policy_of<Rule, stages::capacity>, "resonance: the second argument must be a capacity rule");
+  static_assert(detail::is_policy_of<Order, stages::drop_order>, "resonance: the third argument must be a drop order");
+  constexpr bool by_merge_rank = Rule::by_mass || Order::ranks == ranked_by::merge_rank;
+  constexpr bool by_key = !by_merge_rank && Order::ranks == ranked_by::key;
+  const bool wants_mass = out.assigned_mass != nullptr || out.kept_mass != nullptr;
+  const bool wants_best = Rule::needs_delta_max || Order::needs_token_best || out.delta_max != nullptr;
+  const assignment_view& a = assignments;
+  detail::checks c;
+  c.also(detail::check_prune<Order>(rule, a, o, out));
+  if (!c.result().ok()) return c.result();
+  c.also(detail::check_workspace(workspace, host_prune_workspace_bytes(executor, a)));
+  if (!c.result().ok()) return c.result();
+  batch_facts batch = detail::facts_of(a, o);
+
+  detail::workspace_carver carver(workspace.data);
+  detail::prune_scratch scratch;
+  scratch.carve(carver, detail::worker_count(executor), a.experts, a.tokens, a.slots());
+  if (wants_best) {
+    const float best = detail::best_affinities(executor, a, scratch);
+    if (Rule::needs_delta_max) batch.delta_max = best;
+    if (out.delta_max != nullptr) *out.delta_max = best;
+  }
+  const detail::members_by_expert& members = scratch.members;
+  members.gather(executor, a, [&](std::int64_t slot) -> std::uint32_t {
+    if constexpr (!by_key) return 0u;
+    const std::int64_t token = a.token(slot);
+    return Order::key(slot - a.begin(token), Order::needs_token_best ? scratch.token_best[token] : 0.0f);
+  });
+
+  std::int64_t* capacities = out.capacities != nullptr ? out.capacities : scratch.capacities;
+  detail::for_ranges(executor, a.experts, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t e = begin; e < end; ++e) {
+      const std::int64_t first = members.offsets[e];
+      const std::int64_t count = members.counts[e];
+      std::int64_t capacity;
+      if constexpr (Rule::by_mass) {
+        for (std::int64_t i = first; i < first + count; ++i) scratch.by_rank[i] = math::negative_infinity();
+        for (std::int64_t i = first; i < first + count; ++i) {
+          const std::int64_t rank = a.rank_in_expert[members.slots[i]];
+          if (rank >= 0 && rank < count) scratch.by_rank[first + rank] = a.affinity[members.slots[i]];
+        }
+        capacity = detail::mass_capacity(rule, scratch.by_rank + first, count);
+      } else {
+        capacity = rule.capacity(batch, static_cast<std::int32_t>(e), count);
+      }
+      capacities[e] = o.capacity_cap >= 0 ? std::min(capacity, o.capacity_cap) : capacity;
+    }
+  });
+  if (o.shared) std::fill_n(capacities, a.experts, *std::max_element(capacities, capacities + a.experts));
+
+  detail::for_ranges(executor, a.slots(), 4096, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t slot = begin; slot < end; ++slot) {
+      if (a.assigned(slot)) continue;
+      out.ids[slot] = -1;
+      if (out.weights != nullptr) out.weights[slot] = 0.0f;
+    }
+  });
+  detail::for_ranges(executor, a.experts, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t e = begin; e < end; ++e) {
+      const std::int64_t first = members.offsets[e];
+      const std::int64_t count = members.counts[e];
+      std::uint64_t* keys = members.keys + first;
+      if (by_key) std::sort(keys, keys + count, std::greater<std::uint64_t>());
+      std::int64_t kept = 0;
+      double assigned_mass = 0.0;
+      double kept_mass = 0.0;
+      for (std::int64_t i = 0; i < count; ++i) {
+        const std::int64_t slot = members.slots[first + (by_merge_rank ? i : packed_index(keys[i]))];
+        const std::int64_t rank = by_merge_rank ? a.rank_in_expert[slot] : i;
+        const bool keep = rank >= 0 && rank < std::min(count, capacities[e]);
+        const double mass = wants_mass && a.affinity[slot] > 0.0f ? static_cast<double>(a.affinity[slot]) : 0.0;
+        assigned_mass += mass;
+        kept_mass += keep ? mass : 0.0;
+        kept += keep ? 1 : 0;
+        out.ids[slot] = keep ? static_cast<std::int32_t>(e) : -1;
+        if (out.weights != nullptr) out.weights[slot] = keep ? a.weights[slot] : 0.0f;
+      }
+      if (out.kept != nullptr) out.kept[e] = kept;
+      if (out.dropped != nullptr) out.dropped[e] = count - kept;
+      if (out.assigned_mass != nullptr) out.assigned_mass[e] = assigned_mass;
+      if (out.kept_mass != nullptr) out.kept_mass[e] = kept_mass;
+    }
+  });
+  if (o.renormalize) {
+    detail::for_ranges(executor, a.tokens, 1024, [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t t = begin; t < end; ++t) {
+        float sum = 0.0f;
+        for (std::int64_t slot = a.begin(t); slot < a.end(t); ++slot) sum += out.weights[slot];
+        if (!(sum > 0.0f)) continue;
+        for (std::int64_t slot = a.begin(t); slot < a.end(t); ++slot)
+          out.weights[slot] = math::divide(out.weights[slot], sum);
+      }
+    });
+  }
+  return {};
+}
+
+}  // namespace prune
+RESONANCE_NAMESPACE_END
+
+#endif

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//! \file
+//! Everything for the host. The executors on OpenMP and std::thread are their own includes:
+//! resonance/core/executor_openmp.hpp and resonance/core/executor_threads.hpp.
+#ifndef RESONANCE_RESONANCE_HPP
+#define RESONANCE_RESONANCE_HPP
+
+#include <resonance/affinity/host_affinity.hpp>
+#include <resonance/affinity/host_scores.hpp>
+#include <resonance/affinity/metrics.hpp>
+#include <resonance/affinity/score.hpp>
+#include <resonance/balance/host_balance.hpp>
+#include <resonance/balance/losses.hpp>
+#include <resonance/config.hpp>
+#include <resonance/core/executor.hpp>
+#include <resonance/core/math.hpp>
+#include <resonance/core/order_key.hpp>
+#include <resonance/core/row_type.hpp>
+#include <resonance/core/status.hpp>
+#include <resonance/core/views.hpp>
+#include <resonance/core/workspace.hpp>
+#include <resonance/expert_choice/host_expert_choice.hpp>
+#include <resonance/merge/host_merge.hpp>
+#include <resonance/merge/policies.hpp>
+#include <resonance/permute/host_permute.hpp>
+#include <resonance/permute/host_unpermute.hpp>
+#include <resonance/plan/host_plan.hpp>
+#include <resonance/plan/plan.hpp>
+#include <resonance/prune/capacity.hpp>
+#include <resonance/prune/drop_order.hpp>
+#include <resonance/prune/host_expert_capacities.hpp>
+#include <resonance/prune/host_prune.hpp>
+#include <resonance/prune/options.hpp>
+#include <resonance/route/host_route.hpp>
+#include <resonance/route/options.hpp>
+#include <resonance/route/router.hpp>
+#include <resonance/token_choice/host_token_choice.hpp>
+#include <resonance/token_choice/host_weights.hpp>
+#include <resonance/token_choice/policies.hpp>
+#include <resonance/version.hpp>
+
+#endif

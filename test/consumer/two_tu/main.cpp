@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <resonance/version.hpp>
+
+#include <cstdio>
+#include <string>
+
+std::string plain_answer();
+std::string optimized_answer();
+
+int main() {
+  const std::string plain = plain_answer();
+  if (plain != optimized_answer()) {
+    std::puts("the two translation units disagree");
+    return 1;
+  }
+  std::printf("resonance %d.%d.%d: %s\n", RESONANCE_VERSION_MAJOR, RESONANCE_VERSION_MINOR, RESONANCE_VERSION_PATCH,
+              plain.c_str());
+}
