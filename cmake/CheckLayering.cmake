@@ -16,12 +16,15 @@ set(exempt_headers_core/executor_threads.hpp thread vector mutex condition_varia
 # Adapters to somebody's thread library are included by whoever has that library, so the umbrella need not name them.
 set(optional_in_umbrella "^core/executor_[a-z_]+\\.hpp$")
 
-set(root "${RESONANCE_INCLUDE_DIR}/resonance")
+get_filename_component(root "${RESONANCE_INCLUDE_DIR}/resonance" ABSOLUTE)  # globbing relative to a relative path finds nothing
 if(NOT EXISTS "${root}/resonance.hpp")
   message(FATAL_ERROR "RESONANCE_INCLUDE_DIR=\"${RESONANCE_INCLUDE_DIR}\" holds no resonance/resonance.hpp")
 endif()
 file(GLOB_RECURSE files RELATIVE "${root}" "${root}/*.hpp" "${root}/*.cuh")
 list(SORT files)
+if(NOT files)
+  message(FATAL_ERROR "no headers found under ${root}")
+endif()
 set(faults "")
 
 macro(fault file text)

@@ -13,8 +13,7 @@
 #include <resonance/version.hpp>
 
 #if defined(__FAST_MATH__) && !defined(RESONANCE_ALLOW_FAST_MATH)
-#error \
-    "resonance: -ffast-math breaks the contract on NaN, infinities and bit-identical results (RESONANCE_ALLOW_FAST_MATH accepts that)"
+#error "resonance: -ffast-math breaks the contract on NaN and bits; RESONANCE_ALLOW_FAST_MATH accepts that"
 #endif
 
 #define RESONANCE_DETAIL_PASTE(a, b, c) v##a##_##b##_##c

@@ -77,16 +77,14 @@ std::size_t host_plan_workspace_bytes(const Executor& executor, const assignment
 
 //! Gives every kept assignment its row: experts one after the other, each from an aligned offset.
 //!
-//! Equation   expert_offsets[e+1] = expert_offsets[e] + aligned(n_e), n_e = kept assignments of e; the rows of an
-//! expert
-//!            are by token, then slot (or by affinity desc, then token, slot), padding last
+//! Equation   expert_offsets[e+1] = expert_offsets[e] + aligned(n_e), n_e = kept assignments of e; the rows of
+//!            an expert are by token, then slot (or by affinity desc, then token, slot), padding last
 //! Inputs     assignments: ids (outside [0,E): unassigned; a token may name an expert twice), affinity for by_affinity
 //! Outputs    see outputs; sorted_token_ids and expert_ids past P stay untouched
 //!            with pad_to_capacity assignments past an expert's C have no row (inverse -1) and do not count
 //! Contract   stable and deterministic at any worker count
 //! Errors     null_pointer, out_of_range (tile_tokens, pad_to_capacity, num_local), index_overflow (slots or max_rows
-//! do
-//!            not fit Index), workspace_too_small
+//!            do not fit Index), workspace_too_small
 //! Resources  host_plan_workspace_bytes; no allocation
 //! Cost       two passes over the ids, 12 bytes per slot and 4 (L + 1); O(slots + E * workers)
 //! Example    examples/02_stages.cpp

@@ -36,10 +36,12 @@ template <class Index = std::int32_t>
 struct outputs {
   choice_buffers choice{};        //!< [T,K] the tokens' choice, before the merge
   matrix_view<float> affinity{};  //!< [T,E] every delta
-  assignment_buffers merged{};  //!< restricted, token_only: rank_in_expert; intersection: also ids; ragged merges: all
-                                //!< of it, `capacity` >= host_route_slots(...) where any array is given
-  prune::outputs prune{};       //!< kept ids and weights per slot, figures per expert
-  plan::outputs<Index> plan{};  //!< no plan is made where expert_offsets is null
+  prune::outputs prune{};         //!< kept ids and weights per slot, figures per expert
+  plan::outputs<Index> plan{};    //!< no plan is made where expert_offsets is null
+
+  //! restricted, token_only: rank_in_expert; intersection: also ids; union_, expert_only: all arrays or none, and
+  //! `capacity` >= host_route_slots(...).
+  assignment_buffers merged{};
 };
 
 }  // namespace route

@@ -84,8 +84,8 @@ std::size_t host_token_choice_workspace_bytes(const Executor& executor, Source s
 //! Chooses the experts of every token and weighs them, in one pass over a row source.
 //!
 //! Equation   (E_t1 .. E_tK) = the policy's choice by (score + bias desc, id asc)   ETR Eq. 5
-//! Inputs     source: affinity::host_source, or any type with its members (tokens, experts, check, carve, prepare,
-//! rows)
+//! Inputs     source: affinity::host_source, or any type with its members (tokens, experts, check, carve,
+//!            prepare, rows)
 //!            options.correction_bias float[E], nullable: no bias
 //! Outputs    topk_ids int32[T,K], best first; topk_weights float[T,K] and topk_affinity float[T,K] (delta), nullable;
 //!            affinity float[T,E] strided, nullable (data = null): every delta as selection read it

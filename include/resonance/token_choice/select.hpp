@@ -19,8 +19,8 @@ namespace token_choice {
 //!
 //! Inputs     keys uint32[count]; `candidates` uint64[count] scratch, used where wanted > 32
 //! Outputs    best uint64[wanted]; entries past the returned count are undefined
-//! Cost       O(count + wanted^2) expected on random rows for wanted <= 32, else O(count + wanted log wanted) on
-//! average
+//! Cost       O(count + wanted^2) expected on random rows for wanted <= 32, else O(count + wanted log wanted)
+//!            on average
 inline std::int32_t select_best(const std::uint32_t* keys, std::int32_t count, std::int32_t wanted, std::uint64_t* best,
                                 std::uint64_t* candidates) {
   constexpr std::int32_t insertion_limit = 32;
