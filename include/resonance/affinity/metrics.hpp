@@ -50,6 +50,7 @@ struct dot {
 };
 
 //! delta = x_t . w_i / (|x_t| |w_i|), 0 where a norm is 0   (ETR Eq. 4)
+//! Norms are floats: a row longer than 1.8e19 counts as infinitely long (delta 0), one shorter than 1e-19 loses digits.
 struct cosine {
   using stage = stages::affinity;
   static constexpr operand reads = operand::gate;

@@ -14,6 +14,16 @@
 #include <resonance/core/status.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
+namespace detail {
+
+//! ceil(x) as a count, saturating.
+RESONANCE_HOST_DEVICE inline std::int64_t ceil_count(double x) {
+  constexpr double largest = 9.0e18;
+  return static_cast<std::int64_t>(x >= largest ? largest : std::ceil(x));
+}
+
+}  // namespace detail
+
 namespace prune {
 
 //! What a rule may look at.
@@ -24,17 +34,6 @@ struct batch_facts {
   std::int64_t hidden = 0;   //!< H; 0 = unknown
   float delta_max = 0.0f;    //!< largest affinity of an assigned slot; 0 where `needs_delta_max` is false
 };
-
-namespace detail_capacity {
-
-constexpr double largest_count = 9.0e18;
-
-//! ceil(x) as a count, saturating.
-RESONANCE_HOST_DEVICE inline std::int64_t ceil_count(double x) {
-  return x >= largest_count ? static_cast<std::int64_t>(largest_count) : static_cast<std::int64_t>(std::ceil(x));
-}
-
-}  // namespace detail_capacity
 
 //! No limit: C_i = |A_i| (dropless).
 struct unlimited {
@@ -67,8 +66,8 @@ struct factor {
     return detail::checks{}.in_range(capacity_factor >= 0.0 && capacity_factor <= 1.0e18, "capacity_factor").result();
   }
   RESONANCE_HOST_DEVICE std::int64_t capacity(const batch_facts& batch, std::int32_t, std::int64_t) const {
-    return detail_capacity::ceil_count(capacity_factor * static_cast<double>(batch.tokens) *
-                                       static_cast<double>(batch.top_k) / static_cast<double>(batch.experts));
+    return detail::ceil_count(capacity_factor * static_cast<double>(batch.tokens) * static_cast<double>(batch.top_k) /
+                              static_cast<double>(batch.experts));
   }
 };
 
@@ -106,7 +105,7 @@ struct lower_bound {
     const double c = minimum(given > 0.0 ? given : 0.0, batch.hidden, batch.experts);
     const std::int64_t most = factor{capacity_factor}.capacity(batch, expert, assigned);
     const std::int64_t upper = most < batch.tokens ? most : batch.tokens;
-    const std::int64_t wanted = detail_capacity::ceil_count(c);
+    const std::int64_t wanted = detail::ceil_count(c);
     const std::int64_t raised = wanted < floor ? floor : wanted;
     return raised < upper ? raised : upper;
   }

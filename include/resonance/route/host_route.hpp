@@ -53,8 +53,8 @@ class host_router {
   //! Everything that can be refused, before anything is written.
   template <class Index>
   status check(const route::outputs<Index>& out) const {
-    static std::int32_t present_id = 0;
-    static float present_value = 0.0f;
+    std::int32_t present_id = 0;  // stands for any array that the workspace will provide
+    float present_value = 0.0f;
     checks c;
     choice_buffers choice;
     choice.topk_ids = &present_id;
