@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model_layer.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <vector>
 
 #include <resonance/affinity/metrics.hpp>
@@ -55,7 +57,8 @@ double largest_difference(const std::vector<T>& a, const std::vector<T>& b) {
   double largest = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
     const double difference = std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
-    largest = difference <= largest ? largest : difference;  // a NaN becomes the largest, and stays
+    if (std::isnan(difference)) return HUGE_VAL;
+    largest = std::max(largest, difference);
   }
   return largest;
 }
@@ -108,7 +111,7 @@ model_layer_result run_model_layer(const recording& data, const thread_pool& poo
   const matrix_view<float16> permuted(x.data(), rows.num_rows, hidden);
   result.permute_seconds =
       median_seconds([&] { must("permute", permute::host_permute(pool, input.hidden, rows, permuted)); });
-  result.experts_seconds = median_seconds([&] {
+  result.experts_seconds = seconds_of([&] {
     pool.run(static_cast<int>(rows.num_rows / tile_tokens), [&](int tile) {
       const std::int64_t first = std::int64_t{tile} * tile_tokens;
       run_expert(data, expert_ids[static_cast<std::size_t>(tile)], permuted.row(first), y.data() + first * hidden);

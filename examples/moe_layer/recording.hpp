@@ -33,11 +33,11 @@ struct recording {
   std::vector<std::uint8_t> source;  // [T] kind of text that a token comes from, an index into source_names
 
   // What layer 2 answered, and the experts that it answered with.
-  std::int64_t expert_width = 0;          // F
-  std::vector<float> w1, w2;              // [E,H,F], [E,F,H]
-  std::vector<std::int32_t> topk_ids;     // [T,K]
-  std::vector<float> topk_weights;        // [T,K]
-  std::vector<float> output;              // [T,H]
+  std::int64_t expert_width = 0;       // F
+  std::vector<float> w1, w2;           // [E,H,F], [E,F,H]
+  std::vector<std::int32_t> topk_ids;  // [T,K]
+  std::vector<float> topk_weights;     // [T,K]
+  std::vector<float> output;           // [T,H]
 
   std::int64_t tokens() const { return inputs[0].hidden.rows; }
   std::int64_t hidden() const { return inputs[0].hidden.cols; }

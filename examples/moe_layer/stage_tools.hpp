@@ -34,15 +34,18 @@ class scratch_memory {
   std::vector<char> memory_;
 };
 
+template <class F>
+double seconds_of(const F& f) {
+  const auto start = std::chrono::steady_clock::now();
+  f();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 //! The median time of several calls; f must do the same each time.
 template <class F>
 double median_seconds(const F& f) {
   std::array<double, 9> seconds{};
-  for (double& s : seconds) {
-    const auto start = std::chrono::steady_clock::now();
-    f();
-    s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  }
+  for (double& s : seconds) s = seconds_of(f);
   std::nth_element(seconds.begin(), seconds.begin() + seconds.size() / 2, seconds.end());
   return seconds[seconds.size() / 2];
 }

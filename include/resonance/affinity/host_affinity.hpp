@@ -72,7 +72,7 @@ class host_source<Metric, hidden_input<X, W>> {
  public:
   static constexpr float largest = row_traits<float>::largest;
 
-  host_source(const Metric&, const hidden_input<X, W>& input) : input_(input) {}
+  host_source(const Metric& metric, const hidden_input<X, W>& input) : metric_(metric), input_(input) {}
 
   std::int64_t tokens() const { return input_.hidden.rows; }
   std::int32_t experts() const {
@@ -126,7 +126,7 @@ class host_source<Metric, hidden_input<X, W>> {
         const float* w = detail::widen_row(input_.gate.row(e), hidden, scratch + block * hidden);
         for (int t = 0; t < count; ++t) {
           const float sum = detail::sum_of_products(x[t], w, 0, hidden);
-          out[t * stride + e] = Metric::finish(sum, token_norm[t], expert_norms_[e]);
+          out[t * stride + e] = metric_.finish(sum, token_norm[t], expert_norms_[e]);
         }
       }
     } else {
@@ -137,7 +137,7 @@ class host_source<Metric, hidden_input<X, W>> {
           const float sum = input_.slice_weights == nullptr
                                 ? detail::sum_of_values(x[t], begin, end)
                                 : detail::sum_of_products(x[t], input_.slice_weights, begin, end);
-          out[t * stride + e] = Metric::finish(sum, token_norm[t], expert_norms_[e]);
+          out[t * stride + e] = metric_.finish(sum, token_norm[t], expert_norms_[e]);
         }
       }
     }
@@ -167,6 +167,7 @@ class host_source<Metric, hidden_input<X, W>> {
     }
   }
 
+  Metric metric_;
   hidden_input<X, W> input_;
   float* expert_norms_ = nullptr;
   float* widened_ = nullptr;
@@ -180,7 +181,7 @@ class host_source<Metric, logits_input<L>> {
   static constexpr float largest = row_traits<L>::largest;
   static constexpr int block = 8;
 
-  host_source(const Metric&, const logits_input<L>& input) : input_(input) {}
+  host_source(const Metric& metric, const logits_input<L>& input) : metric_(metric), input_(input) {}
 
   std::int64_t tokens() const { return input_.logits.rows; }
   std::int32_t experts() const { return static_cast<std::int32_t>(input_.logits.cols); }
@@ -208,12 +209,13 @@ class host_source<Metric, logits_input<L>> {
       const float token_norm = Metric::needs_norms ? input_.token_norms[first + t] : 0.0f;
       for (std::int64_t e = 0; e < experts; ++e) {
         const float expert_norm = Metric::needs_norms ? input_.gate_norms[e] : 0.0f;
-        out[t * stride + e] = Metric::finish(row_traits<L>::widen(row[e]), token_norm, expert_norm);
+        out[t * stride + e] = metric_.finish(row_traits<L>::widen(row[e]), token_norm, expert_norm);
       }
     }
   }
 
  private:
+  Metric metric_;
   logits_input<L> input_;
 };
 

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resonance_route/options.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "resonance_route/numbers.hpp"
+
+namespace route_cli {
+namespace {
+
+namespace affinity = resonance::affinity;
+namespace token_choice = resonance::token_choice;
+namespace merge = resonance::merge;
+namespace prune = resonance::prune;
+
+constexpr interval any_float{-3.402823466e+38, 3.402823466e+38};
+constexpr interval positive_float{0.0, 3.402823466e+38, true};
+constexpr interval not_negative_float{0.0, 3.402823466e+38};
+
+const char* const footer = R"(
+Arrays are .npy files in C order: float32 or float16 (hidden states, gate, logits, bias, norms, slice weights),
+int32 (capacities, expert map). The written ones are float32 and int32, for tokens in input order; K = top-k:
+  topk_ids [T,K]           the tokens' own choice, best first; -1 where no expert could be chosen
+  topk_weights [T,K]       their combine weights
+  kept_ids [T,K]           what is left after --merge, --capacity and --drop; -1 = dropped
+  kept_weights [T,K]       the combine weights of what is left; 0 = dropped
+  assignments [N,3]        instead of kept_ids for --merge union and expert-only, where a token may gain experts: the
+                           kept (token, expert, rank in expert), by token; kept_weights is then [N]
+  tokens_per_expert [E]    kept assignments of each expert
+  expert_offsets [E+1]     the first row of each expert in the expert-ordered buffer of P rows
+  sorted_token_ids [P]     row -> token*K + slot (or row of assignments); -1 = padding
+  inverse [T,K]            slot -> row; -1 = has none ([N] with assignments)
+  expert_ids [P/tile]      the expert of each tile of rows
+  scores [T,E]             affinities, with --write-scores
+The JSON holds tokens, experts, top_k, assigned, kept, cut_share, max_over_mean_load, kept_mass, delta_max (null where
+nothing was chosen), capacity (a number, or a list per expert), rows (P), seconds (per stage), files, and balance with
+--balance.
+
+Errors are one line on stderr with exit status 1; no output file is then left behind.)";
+
+// CLI11's own line also lists every needed and excluded option, which buries the rest.
+class short_lines : public CLI::Formatter {
+ public:
+  short_lines() { column_width(30); }
+  std::string make_option_opts(const CLI::Option* option) const override {
+    const std::string type = option->get_type_name();
+    return type.empty() ? "" : " " + type;
+  }
+  std::string make_option_desc(const CLI::Option* option) const override {
+    const std::string value = option->get_default_str();
+    return option->get_description() + (value.empty() ? "" : " [" + value + "]");
+  }
+};
+
+// The texts of those options that mean something only together.
+struct texts {
+  std::string metric, score = "softmax", merge = "restricted", capacity = "unlimited", drop = "affinity",
+                      group_score = "sum2";
+  std::string temperature = "1", logit_cap = "0", missing = "minus-one";
+  std::int32_t groups = 0, top_groups = 0;
+  std::int64_t capacity_floor = 1;
+  double top_p = 0.0, capacity_factor = 1.1;
+};
+
+class command_line {
+ public:
+  explicit command_line(options& o) : o_(o) {
+    app_.set_version_flag("--version", std::to_string(RESONANCE_VERSION_MAJOR) + "." +
+                                           std::to_string(RESONANCE_VERSION_MINOR) + "." +
+                                           std::to_string(RESONANCE_VERSION_PATCH));
+    app_.footer(footer);
+    app_.formatter(std::make_shared<short_lines>());
+    add_inputs();
+    add_affinity();
+    add_token_choice();
+    add_merge_and_capacity();
+    add_plan();
+    add_outputs();
+  }
+
+  bool run(int argc, const char* const* argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
+        app_.exit(error);
+        return false;
+      }
+      std::string line = error.what();
+      std::replace(line.begin(), line.end(), '\n', ' ');
+      throw failure(line);
+    }
+    choose_metric();
+    choose_score();
+    choose_selection();
+    choose_merge();
+    choose_capacity();
+    check_outputs();
+    return true;
+  }
+
+ private:
+  using setter = std::function<void(const std::string&)>;
+
+  CLI::Option* add(const std::string& group, const std::string& name, const std::string& type, const setter& set,
+                   const std::string& help) {
+    return app_.add_option_function<std::string>(name, set, help)->type_name(type)->group(group);
+  }
+  CLI::Option* add_file(const std::string& group, const std::string& name, std::string& path, const std::string& help) {
+    return add(
+        group, name, "FILE",
+        [&path, name](const std::string& text) {
+          if (text.empty()) throw failure(name + ": want a path, got ''");
+          path = text;
+        },
+        help);
+  }
+  CLI::Option* add_name(const std::string& group, const std::string& name, std::string& text,
+                        std::vector<std::string> allowed, const std::string& help) {
+    const std::string list = CLI::detail::join(allowed, " | ");
+    return app_.add_option(name, text, help + ":\n" + list)
+        ->capture_default_str()
+        ->type_name("NAME")
+        ->group(group)
+        ->check(CLI::Validator(
+            [allowed, list](const std::string& given) {
+              const bool known = std::find(allowed.begin(), allowed.end(), given) != allowed.end();
+              return known ? std::string{} : "want " + list + ", got '" + given + "'";
+            },
+            ""));
+  }
+  template <class Integer>
+  CLI::Option* add_count(const std::string& group, const std::string& name, Integer& value, std::int64_t least,
+                         const std::string& help) {
+    constexpr auto most = static_cast<std::int64_t>(std::numeric_limits<Integer>::max());
+    return add(
+        group, name, "N",
+        [&value, name, least](const std::string& text) {
+          value = static_cast<Integer>(whole_number(name, text, least, most));
+        },
+        help);
+  }
+  CLI::Option* add_flag(const std::string& group, const std::string& name, bool& value, const std::string& help) {
+    return app_.add_flag(name, value, help)->group(group);
+  }
+  bool given(const char* name) const { return app_.get_option(name)->count() > 0; }
+
+  void add_inputs() {
+    const char* group = "Input: hidden states, or logits";
+    CLI::Option* hidden = add_file(group, "--hidden", o_.hidden, "hidden states X [T,H]");
+    CLI::Option* gate = add_file(group, "--gate", o_.gate, "gate weights W [E,H]");
+    CLI::Option* logits = add_file(group, "--logits", o_.logits, "router logits L [T,E]");
+    logits->excludes(hidden)->excludes(gate);
+    gate->needs(hidden);
+    add_count(group, "--experts", o_.experts, 1, "E, for grap and grap-mean; elsewhere it must match the file");
+    add_count(group, "--hidden-size", o_.hidden_size, 1, "H, for --capacity bound with --logits");
+    add_file(group, "--token-norms", o_.token_norms, "|x_t| [T], for --metric cosine with --logits")->needs(logits);
+    add_file(group, "--gate-norms", o_.gate_norms, "|w_i| [E], for --metric cosine with --logits")->needs(logits);
+    add_file(group, "--slice-weights", o_.slice_weights, "weights [H], for grap and grap-mean")->needs(hidden);
+  }
+
+  void add_affinity() {
+    const char* group = "Affinity and score";
+    add_name(group, "--metric", t_.metric, {"dot", "cosine", "grap", "grap-mean", "logits"},
+             "affinity of a pair, by default logits with --logits, else dot");
+    add_name(group, "--score", t_.score,
+             {"identity", "softmax", "softmax-chosen", "sigmoid", "sqrt-softplus", "relu-softmax"},
+             "how an affinity becomes a weight");
+    add(
+        group, "--temperature", "X", [this](const std::string& s) { t_.temperature = s; },
+        "divides the affinity inside the score function, > 0")
+        ->default_str("1");
+    add(
+        group, "--logit-cap", "X", [this](const std::string& s) { t_.logit_cap = s; },
+        "cap * tanh(affinity / cap) inside the score function; 0 = off")
+        ->default_str("0");
+  }
+
+  void add_token_choice() {
+    const char* group = "Token choice";
+    CLI::Option* top_k = add_count(group, "--top-k", o_.choice.top_k, 1, "K, experts per token")->default_str("2");
+    CLI::Option* groups = add_count(group, "--groups", t_.groups, 1, "choose inside the best of N equal groups");
+    CLI::Option* top_groups = add_count(group, "--top-groups", t_.top_groups, 1, "how many groups are kept");
+    groups->needs(top_groups);
+    top_groups->needs(groups);
+    add_name(group, "--group-score", t_.group_score, {"sum2", "best"}, "a group's score: its two best, or its best")
+        ->needs(groups);
+    CLI::Option* top_p = add(
+        group, "--top-p", "P", [this](const std::string& s) { t_.top_p = real_number("--top-p", s, share); },
+        "fewest experts that hold softmax mass P, at most K");
+    CLI::Option* ranks = add(
+        group, "--ranks", "R0,R1,..", [this](const std::string& s) { o_.ranks = rank_list("--ranks", s); },
+        "positions of the descending order (0 = best) instead of\nthe K best; K is their count");
+    top_p->excludes(groups);
+    ranks->excludes(groups)->excludes(top_p)->excludes(top_k);
+    add_file(group, "--bias", o_.bias, "correction bias [E], added for the selection only");
+    add_flag(group, "--renormalize", o_.choice.renormalize, "divide a token's weights by their sum");
+    add(
+        group, "--scale", "X",
+        [this](const std::string& s) { o_.choice.routed_scaling_factor = real_float("--scale", s, any_float); },
+        "then multiply them by this")
+        ->default_str("1");
+    add_name(group, "--missing", t_.missing, {"minus-one", "lowest-ids"}, "id of a slot that finds no expert");
+  }
+
+  void add_merge_and_capacity() {
+    const char* group = "Merge";
+    add_name(group, "--merge", t_.merge, {"restricted", "intersection", "union", "token-only", "expert-only"},
+             "how the tokens' and the experts' choice meet");
+    add_count(group, "--expert-capacity", o_.expert_capacity, 0,
+              "tokens that an expert chooses, where the merge asks it [as --capacity says]");
+
+    group = "Capacity (after the merge)";
+    add(
+        group, "--capacity", "RULE", [this](const std::string& s) { t_.capacity = s; },
+        "how many assignments an expert keeps [unlimited]:\n"
+        "unlimited\n"
+        "fixed:C\n"
+        "factor:F          ceil(F*T*K/E)\n"
+        "mass:RHO          the fewest best that hold the share RHO of the expert's affinity mass\n"
+        "bound             the lower bound at the batch's largest chosen affinity\n"
+        "bound:DELTA       the lower bound at DELTA\n"
+        "per-expert:FILE   int32 [E]");
+    add(
+        group, "--capacity-factor", "F",
+        [this](const std::string& s) { t_.capacity_factor = real_number("--capacity-factor", s, not_negative); },
+        "upper end of bound: ceil(F*T*K/E)")
+        ->default_str("1.1");
+    add_count(group, "--capacity-floor", t_.capacity_floor, 0, "lower end of bound")->default_str("1");
+    add_count(group, "--capacity-cap", o_.prune.capacity_cap, 0, "no expert gets a larger capacity [none]");
+    add_flag(group, "--shared-capacity", o_.prune.shared, "the largest capacity holds for every expert");
+    add_name(group, "--drop", t_.drop, {"affinity", "position", "slot-major", "batch-prioritized"},
+             "who comes first where an expert is full (mass always cuts by affinity)");
+    add_flag(group, "--renormalize-kept", o_.prune.renormalize, "divide a token's kept weights by their sum");
+  }
+
+  void add_plan() {
+    const char* group = "Plan";
+    add_count(group, "--tile", o_.plan.tile_tokens, 1, "rows of an expert start at a multiple of N")->default_str("1");
+    add_flag(group, "--by-affinity", o_.plan.by_affinity, "rows of an expert by affinity, not by token");
+    add_flag(group, "--pad-to-capacity", o_.pad_to_capacity, "C rows for every expert, C the largest capacity");
+    add_file(group, "--expert-map", o_.expert_map,
+             "int32 [E]: local id of each expert, -1 = elsewhere;\nthe plan is then of the local experts");
+  }
+
+  void add_outputs() {
+    const char* group = "Run and output";
+    o_.threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, most_threads));
+    add(
+        group, "--threads", "N",
+        [this](const std::string& s) {
+          o_.threads = static_cast<int>(whole_number("--threads", s, 1, std::int64_t{most_threads}));
+        },
+        "worker threads; no result depends on it [all of the machine's]");
+    add(
+        group, "--out", "DIR",
+        [this](const std::string& s) {
+          if (s.empty()) throw failure("--out: want a path, got ''");
+          o_.out = s;
+        },
+        "write the arrays here [no arrays]");
+    add_file(group, "--json", o_.json, "write the summary here [standard output]");
+    add_flag(group, "--write-scores", o_.write_scores, "also write scores.npy")->needs("--out");
+    add_flag(group, "--balance", o_.balance, "add balance losses and statistics to the JSON");
+    add(
+        group, "--locality-epsilon", "X",
+        [this](const std::string& s) {
+          o_.locality_epsilon = real_number("--locality-epsilon", s, {0.0, 1.0, true});
+          if (o_.locality_epsilon >= 1.0) throw failure("--locality-epsilon: want a number in (0, 1), got '" + s + "'");
+        },
+        "share meant for experts elsewhere in the locality loss,\nfor --balance with --expert-map")
+        ->default_str("0.1");
+  }
+
+  void choose_metric() {
+    const bool from_logits = !o_.logits.empty();
+    if (!from_logits && o_.hidden.empty()) throw failure("give --hidden or --logits (--help shows all options)");
+    const std::string metric = given("--metric") ? t_.metric : from_logits ? "logits" : "dot";
+    const bool slices = metric == "grap" || metric == "grap-mean";
+    if (metric == "logits" && !from_logits) throw failure("--metric logits: needs --logits");
+    if (slices && from_logits) throw failure("--metric " + metric + ": needs --hidden, not --logits");
+    if (metric == "dot" && from_logits) throw failure("--metric dot: needs --hidden and --gate, not --logits");
+    if (slices && !given("--experts") && o_.gate.empty()) throw failure("--metric " + metric + ": needs --experts");
+    if (!slices && !from_logits && o_.gate.empty()) throw failure("--metric " + metric + ": needs --gate");
+    if (!slices && given("--slice-weights")) throw failure("--slice-weights: needs --metric grap or grap-mean");
+    const bool needs_norms = metric == "cosine" && from_logits;
+    if (needs_norms != given("--token-norms") || needs_norms != given("--gate-norms"))
+      throw failure(needs_norms ? "--metric cosine: with --logits it needs --token-norms and --gate-norms"
+                                : "--token-norms and --gate-norms: need --metric cosine");
+    if (metric == "dot") o_.metric = affinity::dot{};
+    if (metric == "cosine" && !from_logits) o_.metric = affinity::cosine{};
+    if (metric == "grap") o_.metric = affinity::grouped_average_cosine{};
+    if (metric == "grap-mean") o_.metric = affinity::grouped_average{};
+    if (metric == "logits") o_.metric = affinity::logits{};
+    if (needs_norms) o_.metric = affinity::cosine_of_logits{};
+  }
+
+  void choose_score() {
+    if (t_.score == "identity") o_.score = affinity::identity{};
+    if (t_.score == "softmax") o_.score = affinity::softmax{};
+    if (t_.score == "softmax-chosen") o_.score = affinity::softmax_over_chosen{};
+    if (t_.score == "sigmoid") o_.score = affinity::sigmoid{};
+    if (t_.score == "sqrt-softplus") o_.score = affinity::sqrt_softplus{};
+    if (t_.score == "relu-softmax") o_.score = affinity::relu_softmax{};
+    const float temperature = real_float("--temperature", t_.temperature, positive_float);
+    const float logit_cap = real_float("--logit-cap", t_.logit_cap, not_negative_float);
+    std::visit(
+        [&](auto& score) {
+          score.temperature = temperature;
+          score.logit_cap = logit_cap;
+        },
+        o_.score);
+  }
+
+  void choose_selection() {
+    if (!given("--top-k")) o_.choice.top_k = 2;
+    if (t_.missing == "lowest-ids") o_.choice.missing = token_choice::missing_choice::lowest_ids;
+    if (given("--groups")) {
+      if (t_.top_groups > t_.groups)
+        throw failure("--top-groups: " + std::to_string(t_.top_groups) + " exceeds --groups " +
+                      std::to_string(t_.groups));
+      token_choice::grouped_top_k grouped;
+      grouped.n_group = t_.groups;
+      grouped.topk_group = t_.top_groups;
+      if (t_.group_score == "best") grouped.scored_by = token_choice::group_score::best;
+      o_.selection = grouped;
+    }
+    if (given("--top-p")) o_.selection = token_choice::top_p{t_.top_p};
+    if (given("--ranks")) {
+      o_.choice.top_k = static_cast<std::int32_t>(o_.ranks.size());
+      o_.selection = token_choice::rank_set{};
+    }
+  }
+
+  void choose_merge() {
+    if (t_.merge == "restricted") o_.merge = merge::restricted{};
+    if (t_.merge == "intersection") o_.merge = merge::intersection{};
+    if (t_.merge == "union") o_.merge = merge::union_{};
+    if (t_.merge == "token-only") o_.merge = merge::token_only{};
+    if (t_.merge == "expert-only") o_.merge = merge::expert_only{};
+    if (given("--expert-capacity") && (t_.merge == "restricted" || t_.merge == "token-only"))
+      throw failure("--expert-capacity: needs --merge intersection, union or expert-only");
+  }
+
+  void choose_capacity() {
+    const std::size_t colon = t_.capacity.find(':');
+    const std::string rule = t_.capacity.substr(0, colon);
+    const std::string value = colon == std::string::npos ? "" : t_.capacity.substr(colon + 1);
+    const std::string name = "--capacity " + rule;
+    if (t_.capacity == "unlimited") {
+      o_.capacity = prune::unlimited{};
+    } else if (rule == "fixed") {
+      o_.capacity = prune::fixed{whole_number(name, value, 0)};
+    } else if (rule == "factor") {
+      o_.capacity = prune::factor{real_number(name, value, not_negative)};
+    } else if (rule == "mass") {
+      o_.capacity = prune::affinity_mass{real_number(name, value, share)};
+    } else if (rule == "bound") {
+      prune::lower_bound bound;
+      bound.delta_given = colon != std::string::npos;
+      if (bound.delta_given) bound.delta = real_number(name, value, not_negative);
+      bound.floor = t_.capacity_floor;
+      bound.capacity_factor = t_.capacity_factor;
+      o_.capacity = bound;
+      if (!o_.reads_hidden() && o_.hidden_size == 0)
+        throw failure("--capacity bound: with --logits it needs --hidden-size");
+    } else if (rule == "per-expert") {
+      if (value.empty()) throw failure(name + ": want per-expert:FILE");
+      o_.capacities = value;
+      o_.capacity = prune::per_expert{};
+    } else {
+      throw failure(
+          "--capacity: want unlimited, fixed:C, factor:F, mass:RHO, bound, bound:DELTA or per-expert:FILE, got '" +
+          t_.capacity + "'");
+    }
+    for (const char* option : {"--capacity-factor", "--capacity-floor"})
+      if (given(option) && rule != "bound") throw failure(std::string(option) + ": needs --capacity bound");
+
+    if (t_.drop == "affinity") o_.drop = prune::affinity_order{};
+    if (t_.drop == "position") o_.drop = prune::position{};
+    if (t_.drop == "slot-major") o_.drop = prune::slot_major{};
+    if (t_.drop == "batch-prioritized") o_.drop = prune::batch_prioritized{};
+  }
+
+  void check_outputs() {
+    if (given("--locality-epsilon") && (!o_.balance || o_.expert_map.empty()))
+      throw failure("--locality-epsilon: needs --balance and --expert-map");
+  }
+
+  static constexpr unsigned most_threads = 1024;
+
+  options& o_;
+  texts t_;
+  CLI::App app_{"Routes the tokens of a mixture-of-experts layer: affinity, token choice, merge, capacity, plan.",
+                "resonance-route"};
+};
+
+}  // namespace
+
+std::optional<options> parse(int argc, const char* const* argv) {
+  options o;
+  command_line line(o);
+  if (!line.run(argc, argv)) return std::nullopt;
+  return o;
+}
+
+}  // namespace route_cli
