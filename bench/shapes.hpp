@@ -5,7 +5,7 @@
 #define RESONANCE_BENCH_SHAPES_HPP
 
 #include <cstdint>
-#include <initializer_list>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -34,25 +34,40 @@ inline constexpr shape common_models[] = {
 };
 
 inline constexpr shape other_models[] = {
-    {"OLMoE", 2048, 64, 8, 0},         {"Qwen3-Next", 2048, 512, 10, 0}, {"Kimi-K2", 7168, 384, 8, 0},
-    {"gpt-oss", 2880, 128, 4, 0},      {"Llama-4-Scout", 5120, 16, 1, 0}, {"Llama-4-Maverick", 5120, 128, 1, 0},
-    {"GLM-4.5", 5120, 160, 8, 0},      {"MiniMax-M2", 3072, 256, 8, 0},  {"Nemotron-3", 4096, 512, 22, 0},
-    {"one-expert", 2048, 1, 1, 0},     {"E6", 2048, 6, 2, 0},            {"E7", 2048, 7, 2, 0},
-    {"E13", 2048, 13, 4, 0},           {"E72", 2048, 72, 6, 0},          {"E257", 2048, 257, 8, 0},
-    {"E288", 2048, 288, 8, 0},         {"E576", 2048, 576, 8, 0},        {"E1024", 2048, 1024, 8, 0},
-    {"E4096", 4096, 4096, 8, 0},       {"every-expert", 2048, 64, 64, 0},
+    {"OLMoE", 2048, 64, 8, 0},
+    {"Qwen3-Next", 2048, 512, 10, 0},
+    {"Kimi-K2", 7168, 384, 8, 0},
+    {"gpt-oss", 2880, 128, 4, 0},
+    {"Llama-4-Scout", 5120, 16, 1, 0},
+    {"Llama-4-Maverick", 5120, 128, 1, 0},
+    {"GLM-4.5", 5120, 160, 8, 0},
+    {"MiniMax-M2", 3072, 256, 8, 0},
+    {"Nemotron-3", 4096, 512, 22, 0},
+    {"one-expert", 2048, 1, 1, 0},
+    {"E6", 2048, 6, 2, 0},
+    {"E7", 2048, 7, 2, 0},
+    {"E13", 2048, 13, 4, 0},
+    {"E72", 2048, 72, 6, 0},
+    {"E257", 2048, 257, 8, 0},
+    {"E288", 2048, 288, 8, 0},
+    {"E576", 2048, 576, 8, 0},
+    {"E1024", 2048, 1024, 8, 0},
+    {"E4096", 4096, 4096, 8, 0},
+    {"every-expert", 2048, 64, 64, 0},
 };
 
 //! The models at the given batch sizes; with sizes::all every model at every batch size.
-inline std::vector<shape> shapes(sizes which, std::initializer_list<std::int64_t> few_tokens) {
-  const std::vector<std::int64_t> all_tokens = {0, 1, 8, 64, 256, 1024, 4096, 16384, 65536};
+inline std::vector<shape> shapes(sizes which, std::vector<std::int64_t> batches) {
   std::vector<shape> models(std::begin(common_models), std::end(common_models));
-  if (which == sizes::all) models.insert(models.end(), std::begin(other_models), std::end(other_models));
+  if (which == sizes::all) {
+    models.insert(models.end(), std::begin(other_models), std::end(other_models));
+    batches = {0, 1, 8, 64, 256, 1024, 4096, 16384, 65536};
+  }
   std::vector<shape> result;
-  for (const shape& model : models) {
-    for (const std::int64_t tokens : which == sizes::all ? all_tokens : std::vector<std::int64_t>(few_tokens)) {
+  for (shape model : models) {
+    for (const std::int64_t tokens : batches) {
+      model.tokens = tokens;
       result.push_back(model);
-      result.back().tokens = tokens;
     }
   }
   return result;

@@ -41,16 +41,21 @@ struct score_function {
     return Function::strictly_increasing ? delta : Function::activate(delta);
   }
 
+  //! True when a larger delta never has a smaller argument, to the bit; the rounded tanh does not promise that.
+  RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE bool keeps_order() const { return logit_cap == 0.0f; }
+
   //! The terms of a softmax over delta_at(0..count), where -inf means absent; numerator_at(i) = exp(argument -
   //! largest), 0 for the absent.
   template <class DeltaAt, class NumeratorAt>
   RESONANCE_FORCE_INLINE softmax_terms numerators(std::int64_t count, const DeltaAt& delta_at,
                                                   const NumeratorAt& numerator_at) const {
+    const score_function self = *this;  // a copy: no store of a numerator can change it
     return softmax_numerators(
         count,
-        [&](std::int64_t i) RESONANCE_INLINE_LAMBDA {
+        [self, delta_at](std::int64_t i) RESONANCE_INLINE_LAMBDA {
           const float delta = delta_at(i);
-          return delta == math::negative_infinity() ? delta : argument(delta);
+          const float argument = self.argument(delta);
+          return delta == math::negative_infinity() ? delta : argument;
         },
         numerator_at);
   }

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include <resonance/core/executor.hpp>
+#include <resonance/core/host_simd.hpp>
 #include <resonance/core/math.hpp>
 #include <resonance/core/order_key.hpp>
 #include <resonance/core/row_type.hpp>
@@ -69,24 +70,26 @@ status host_router_statistics(const Executor& executor, matrix_view<const Row> l
   float* rows = carver.take<float>(detail::worker_count(executor) * experts);
   detail::for_ranges(executor, blocks, 1, [&](std::int64_t begin, std::int64_t end, int piece) {
     float* numerator = rows + piece * experts;
-    for (std::int64_t block = begin; block < end; ++block) {
-      double* sums = block_sums + block * (experts + 1);
-      for (std::int64_t e = 0; e <= experts; ++e) sums[e] = 0.0;
-      const std::int64_t first = block * detail::statistics_block;
-      for (std::int64_t t = first; t < logits.rows && t < first + detail::statistics_block; ++t) {
-        const softmax_terms terms = softmax_numerators(
-            experts,
-            [&](std::int64_t e) {
-              return choosable_score(row_traits<Row>::widen(logits.row(t)[e]), row_traits<Row>::largest);
-            },
-            [&](std::int64_t e) -> float& { return numerator[e]; });
-        if (!(terms.sum > 0.0f)) continue;
-        for (std::int64_t e = 0; e < experts; ++e)
-          sums[e] += static_cast<double>(math::divide(numerator[e], terms.sum));
-        const double log_sum = static_cast<double>(terms.largest) + static_cast<double>(math::log(terms.sum));
-        sums[experts] = math::fma(log_sum, log_sum, sums[experts]);
+    detail::run_widest([&]() RESONANCE_INLINE_LAMBDA {
+      for (std::int64_t block = begin; block < end; ++block) {
+        double* sums = block_sums + block * (experts + 1);
+        for (std::int64_t e = 0; e <= experts; ++e) sums[e] = 0.0;
+        const std::int64_t first = block * detail::statistics_block;
+        for (std::int64_t t = first; t < logits.rows && t < first + detail::statistics_block; ++t) {
+          const softmax_terms terms = softmax_numerators(
+              experts,
+              [&](std::int64_t e) RESONANCE_INLINE_LAMBDA {
+                return choosable_score(row_traits<Row>::widen(logits.row(t)[e]), row_traits<Row>::largest);
+              },
+              [numerator](std::int64_t e) RESONANCE_INLINE_LAMBDA -> float& { return numerator[e]; });
+          if (!(terms.sum > 0.0f)) continue;
+          for (std::int64_t e = 0; e < experts; ++e)
+            sums[e] += static_cast<double>(math::divide(numerator[e], terms.sum));
+          const double log_sum = static_cast<double>(terms.largest) + static_cast<double>(math::log(terms.sum));
+          sums[experts] = math::fma(log_sum, log_sum, sums[experts]);
+        }
       }
-    }
+    });
   });
   const auto mean_of = [&](std::int64_t e) {
     double sum = 0.0;

@@ -17,11 +17,13 @@ inline constexpr std::uint32_t never_chosen = 0;
 //! Maps a score to an unsigned key with the same order: larger key, better score.
 //! -0 and +0 share a key, +inf shares the key of the largest finite float, NaN and -inf give `never_chosen`.
 RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::uint32_t order_key(float score) {
-  std::uint32_t bits = detail::float_bits(score);
-  bits = bits == 0x80000000u ? 0u : bits;
-  bits = bits == 0x7f800000u ? 0x7f7fffffu : bits;
-  const std::uint32_t key = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
-  const bool nan_or_minus_infinity = (bits & 0x7fffffffu) > 0x7f800000u || bits == 0xff800000u;
+  // One selection alone, the rest arithmetic: compilers turn chains of selections into branches, not into vectors.
+  const std::uint32_t bits = detail::float_bits(score);
+  const std::uint32_t negative = bits >> 31;
+  const std::uint32_t magnitude = bits & 0x7fffffffu;
+  const std::uint32_t finite = magnitude < 0x7f7fffffu ? magnitude : 0x7f7fffffu;
+  const std::uint32_t key = 0x80000000u + ((finite ^ (0u - negative)) + negative);
+  const bool nan_or_minus_infinity = magnitude > 0x7f800000u - negative;
   return nan_or_minus_infinity ? never_chosen : key;
 }
 
@@ -41,9 +43,8 @@ RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::uint32_t packed_index(std::uin
 //! An affinity as the rest of the library reads it: NaN becomes -inf ("absent"), +inf the largest finite value of the
 //! type that it was stored in.
 RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE float choosable_score(float score, float largest) {
-  const std::uint32_t bits = detail::float_bits(score);
-  const float finite = bits == 0x7f800000u ? largest : score;
-  return (bits & 0x7fffffffu) > 0x7f800000u ? detail::bits_float(0xff800000u) : finite;
+  const float finite = score > largest ? largest : score;
+  return finite <= largest ? finite : detail::bits_float(0xff800000u);
 }
 
 RESONANCE_NAMESPACE_END

@@ -22,9 +22,20 @@ struct softmax_terms {
 template <class ArgumentAt, class NumeratorAt>
 RESONANCE_FORCE_INLINE softmax_terms softmax_numerators(std::int64_t count, const ArgumentAt& argument_at,
                                                         const NumeratorAt& numerator_at) {
-  float largest = math::negative_infinity();
   for (std::int64_t i = 0; i < count; ++i) numerator_at(i) = argument_at(i);
-  for (std::int64_t i = 0; i < count; ++i) largest = numerator_at(i) > largest ? numerator_at(i) : largest;
+  constexpr int width = 16;  // lanes, because a compiler may not reorder a maximum of floats into vectors itself
+  float lanes[width];
+  for (int lane = 0; lane < width; ++lane) lanes[lane] = math::negative_infinity();
+  std::int64_t next = 0;
+  for (; next + width <= count; next += width) {
+    for (int lane = 0; lane < width; ++lane) {
+      const float argument = numerator_at(next + lane);
+      lanes[lane] = argument > lanes[lane] ? argument : lanes[lane];
+    }
+  }
+  float largest = math::negative_infinity();
+  for (int lane = 0; lane < width; ++lane) largest = lanes[lane] > largest ? lanes[lane] : largest;
+  for (; next < count; ++next) largest = numerator_at(next) > largest ? numerator_at(next) : largest;
   const float shift = largest == math::negative_infinity() ? 0.0f : largest;
   for (std::int64_t i = 0; i < count; ++i) numerator_at(i) = math::exp(numerator_at(i) - shift);
   return {shift, ordered_sum(0, count,

@@ -58,12 +58,14 @@ class host_row_chooser {
   //! `weights` and `affinity` are nullable; an empty slot has affinity -inf.
   RESONANCE_FORCE_INLINE void choose(float* delta, const host_row_scratch& s, std::int32_t* ids, float* weights,
                                      float* affinity) const {
-    for (std::int32_t e = 0; e < experts_; ++e) delta[e] = choosable_score(delta[e], largest_);
+    const std::int32_t experts = experts_;  // local copies: the stores below could change the members
+    const float largest = largest_;
+    for (std::int32_t e = 0; e < experts; ++e) delta[e] = choosable_score(delta[e], largest);
     softmax_terms terms;
     if (needs_numerators()) {
       terms = score_.numerators(
-          experts_, [=](std::int64_t e) RESONANCE_INLINE_LAMBDA { return delta[e]; },
-          [&](std::int64_t e) RESONANCE_INLINE_LAMBDA -> float& { return s.numerator[e]; });
+          experts, [=](std::int64_t e) RESONANCE_INLINE_LAMBDA { return delta[e]; },
+          [numerator = s.numerator](std::int64_t e) RESONANCE_INLINE_LAMBDA -> float& { return numerator[e]; });
     }
     if (reads_scores()) make_scores(delta, terms, s);
     make_keys(delta, s);
@@ -75,7 +77,8 @@ class host_row_chooser {
     const auto delta_at = [&](std::int64_t k)
                               RESONANCE_INLINE_LAMBDA { return k < found ? delta[ids[k]] : math::negative_infinity(); };
     if (weights != nullptr) {
-      if (Score::normalized_over == normalizer::row && !needs_numerators()) terms.largest = largest_argument(delta);
+      if (Score::normalized_over == normalizer::row && !needs_numerators())
+        terms.largest = largest_argument(delta, found, s);
       weigh_slots(score_, options_, terms, slots, delta_at,
                   [&](std::int64_t k) RESONANCE_INLINE_LAMBDA -> float& { return weights[k]; });
     }
@@ -95,8 +98,11 @@ class host_row_chooser {
     return Score::normalized_over == normalizer::row && (reads_scores() || needs_row_sum<Score>(options_));
   }
 
-  RESONANCE_FORCE_INLINE float largest_argument(const float* delta) const {
+  //! Without a bias: the best choice has the largest argument where the score keeps the order to the bit.
+  RESONANCE_FORCE_INLINE float largest_argument(const float* delta, std::int32_t found,
+                                                const host_row_scratch& s) const {
     float largest = math::negative_infinity();
+    if (!by_rank && score_.keeps_order()) return found > 0 ? score_.argument(delta[packed_index(s.best[0])]) : largest;
     for (std::int32_t e = 0; e < experts_; ++e) {
       if (delta[e] == math::negative_infinity()) continue;
       const float argument = score_.argument(delta[e]);
@@ -117,9 +123,14 @@ class host_row_chooser {
 
   //! Without a bias the order is delta's own; an absent pair stays absent whatever its score is.
   RESONANCE_FORCE_INLINE void make_keys(const float* delta, const host_row_scratch& s) const {
-    for (std::int32_t e = 0; e < experts_; ++e) {
-      const float value = biased() ? s.score[e] : score_.unbiased_key(delta[e]);
-      s.keys[e] = delta[e] == math::negative_infinity() ? never_chosen : order_key(value);
+    const std::int32_t experts = experts_;
+    const float* values = biased() ? s.score : delta;
+    std::uint32_t* RESONANCE_RESTRICT keys = s.keys;
+    const Score score = score_;
+    const bool is_biased = biased();
+    for (std::int32_t e = 0; e < experts; ++e) {
+      const float value = is_biased ? values[e] : score.unbiased_key(values[e]);
+      keys[e] = delta[e] == math::negative_infinity() ? never_chosen : order_key(value);
     }
   }
 
