@@ -24,38 +24,50 @@ inline constexpr int sum_chunk = 1024;
 
 namespace detail {
 
-//! Adds `width` lanes (a power of two) as a tree of neighbours; destroys them.
-RESONANCE_FORCE_INLINE float sum_neighbours(float* lanes, int width) {
-  if (width == sum_lanes) {
-    for (int half = sum_lanes / 2; half > 0; half /= 2)
-      for (int i = 0; i < half; ++i) lanes[i] = lanes[2 * i] + lanes[2 * i + 1];
+//! Adds Width lanes (a power of two) as a tree of neighbours.
+template <int Width>
+RESONANCE_FORCE_INLINE float sum_neighbours(const float* lanes) {
+  if constexpr (Width == 1) {
     return lanes[0];
+  } else {
+    alignas(64) float pairs[Width / 2];
+    for (int i = 0; i < Width / 2; ++i) pairs[i] = lanes[2 * i] + lanes[2 * i + 1];
+    return sum_neighbours<Width / 2>(pairs);
   }
-  for (int half = width / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) lanes[i] = lanes[2 * i] + lanes[2 * i + 1];
-  return lanes[0];
 }
 
-//! The sum over [begin, end) inside one chunk.
+//! The sum over [begin, end) inside one aligned window of Width lanes: every lane has one term at most.
+template <int Width, class Step>
+RESONANCE_FORCE_INLINE float window_sum(std::int64_t begin, std::int64_t end, const Step& step) {
+  alignas(64) float lanes[Width];
+  if (end - begin == Width) {
+    for (int i = 0; i < Width; ++i) lanes[i] = step(0.0f, begin + i);
+  } else {
+    const std::int64_t first = begin - begin % Width;
+    for (int i = 0; i < Width; ++i) lanes[i] = 0.0f;
+    for (std::int64_t j = begin; j < end; ++j) lanes[j - first] = step(0.0f, j);
+  }
+  return sum_neighbours<Width>(lanes);
+}
+
+//! The sum over [begin, end) inside one chunk, begin < end.
 template <class Step>
 RESONANCE_FORCE_INLINE float chunk_sum(std::int64_t begin, std::int64_t end, const Step& step) {
-  alignas(64) float lanes[sum_lanes];
   const std::int64_t differing = begin ^ (end - 1);
-  if (differing < sum_lanes) {
-    int width = 1;
-    while (width <= differing) width *= 2;
-    const std::int64_t first = begin - begin % width;
-    for (int i = 0; i < width; ++i) lanes[i] = 0.0f;
-    for (std::int64_t j = begin; j < end; ++j) lanes[j - first] = step(0.0f, j);
-    return sum_neighbours(lanes, width);
-  }
+  if (differing < 4) return window_sum<4>(begin, end, step);
+  if (differing < 16) return window_sum<16>(begin, end, step);
+  if (differing < 32) return window_sum<32>(begin, end, step);
+  if (differing < 64) return window_sum<64>(begin, end, step);
+  if (differing < sum_lanes) return window_sum<sum_lanes>(begin, end, step);
+
+  alignas(64) float lanes[sum_lanes];
   for (int i = 0; i < sum_lanes; ++i) lanes[i] = 0.0f;
   std::int64_t j = begin;
   for (; j < end && j % sum_lanes != 0; ++j) lanes[j % sum_lanes] = step(lanes[j % sum_lanes], j);
   for (; j + sum_lanes <= end; j += sum_lanes)
     for (int i = 0; i < sum_lanes; ++i) lanes[i] = step(lanes[i], j + i);
   for (int i = 0; j < end; ++j, ++i) lanes[i] = step(lanes[i], j);
-  return sum_neighbours(lanes, sum_lanes);
+  return sum_neighbours<sum_lanes>(lanes);
 }
 
 }  // namespace detail
