@@ -36,7 +36,8 @@ def main(paths):
         ratios = [naive / statistics.median(times) for times, _ in threads]
         shares = [statistics.median(share) for _, share in threads]
         kind, model, tokens = stage.rsplit("/", 2)
-        print(f"| {kind} | {model}, {tokens[2:]} | {ratios[0]:.2f} | {ratios[1]:.2f} | {shares[0]:.3f} / {shares[1]:.3f} |")
+        cells = [kind, f"{model}, {tokens[2:]}", *(f"{r:.2f}" for r in ratios), f"{shares[0]:.3f} / {shares[1]:.3f}"]
+        print("| " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

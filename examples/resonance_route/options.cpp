@@ -9,14 +9,10 @@
 #include <utility>
 
 #include "resonance_route/numbers.hpp"
+#include "resonance_route/policies.hpp"
 
 namespace route_cli {
 namespace {
-
-namespace affinity = resonance::affinity;
-namespace token_choice = resonance::token_choice;
-namespace merge = resonance::merge;
-namespace prune = resonance::prune;
 
 constexpr interval any_float{-3.402823466e+38, 3.402823466e+38};
 constexpr interval positive_float{0.0, 3.402823466e+38, true};
@@ -57,19 +53,10 @@ class short_lines : public CLI::Formatter {
   }
 };
 
-// The texts of those options that mean something only together.
-struct texts {
-  std::string metric, score = "softmax", merge = "restricted", capacity = "unlimited", drop = "affinity",
-                      group_score = "sum2";
-  std::string temperature = "1", logit_cap = "0", missing = "minus-one";
-  std::int32_t groups = 0, top_groups = 0;
-  std::int64_t capacity_floor = 1;
-  double top_p = 0.0, capacity_factor = 1.1;
-};
-
 class command_line {
  public:
   explicit command_line(options& o) : o_(o) {
+    o_.choice.top_k = 2;
     app_.set_version_flag("--version", std::to_string(RESONANCE_VERSION_MAJOR) + "." +
                                            std::to_string(RESONANCE_VERSION_MINOR) + "." +
                                            std::to_string(RESONANCE_VERSION_PATCH));
@@ -95,12 +82,7 @@ class command_line {
       std::replace(line.begin(), line.end(), '\n', ' ');
       throw failure(line);
     }
-    choose_metric();
-    choose_score();
-    choose_selection();
-    choose_merge();
-    choose_capacity();
-    check_outputs();
+    choose_policies(t_, o_);
     return true;
   }
 
@@ -148,7 +130,6 @@ class command_line {
   CLI::Option* add_flag(const std::string& group, const std::string& name, bool& value, const std::string& help) {
     return app_.add_flag(name, value, help)->group(group);
   }
-  bool given(const char* name) const { return app_.get_option(name)->count() > 0; }
 
   void add_inputs() {
     const char* group = "Input: hidden states, or logits";
@@ -172,11 +153,13 @@ class command_line {
              {"identity", "softmax", "softmax-chosen", "sigmoid", "sqrt-softplus", "relu-softmax"},
              "how an affinity becomes a weight");
     add(
-        group, "--temperature", "X", [this](const std::string& s) { t_.temperature = s; },
+        group, "--temperature", "X",
+        [this](const std::string& s) { t_.temperature = real_float("--temperature", s, positive_float); },
         "divides the affinity inside the score function, > 0")
         ->default_str("1");
     add(
-        group, "--logit-cap", "X", [this](const std::string& s) { t_.logit_cap = s; },
+        group, "--logit-cap", "X",
+        [this](const std::string& s) { t_.logit_cap = real_float("--logit-cap", s, not_negative_float); },
         "cap * tanh(affinity / cap) inside the score function; 0 = off")
         ->default_str("0");
   }
@@ -274,122 +257,9 @@ class command_line {
           if (o_.locality_epsilon >= 1.0) throw failure("--locality-epsilon: want a number in (0, 1), got '" + s + "'");
         },
         "share meant for experts elsewhere in the locality loss,\nfor --balance with --expert-map")
-        ->default_str("0.1");
-  }
-
-  void choose_metric() {
-    const bool from_logits = !o_.logits.empty();
-    if (!from_logits && o_.hidden.empty()) throw failure("give --hidden or --logits (--help shows all options)");
-    const std::string metric = given("--metric") ? t_.metric : from_logits ? "logits" : "dot";
-    const bool slices = metric == "grap" || metric == "grap-mean";
-    if (metric == "logits" && !from_logits) throw failure("--metric logits: needs --logits");
-    if (slices && from_logits) throw failure("--metric " + metric + ": needs --hidden, not --logits");
-    if (metric == "dot" && from_logits) throw failure("--metric dot: needs --hidden and --gate, not --logits");
-    if (slices && !given("--experts") && o_.gate.empty()) throw failure("--metric " + metric + ": needs --experts");
-    if (!slices && !from_logits && o_.gate.empty()) throw failure("--metric " + metric + ": needs --gate");
-    if (!slices && given("--slice-weights")) throw failure("--slice-weights: needs --metric grap or grap-mean");
-    const bool needs_norms = metric == "cosine" && from_logits;
-    if (needs_norms != given("--token-norms") || needs_norms != given("--gate-norms"))
-      throw failure(needs_norms ? "--metric cosine: with --logits it needs --token-norms and --gate-norms"
-                                : "--token-norms and --gate-norms: need --metric cosine");
-    if (metric == "dot") o_.metric = affinity::dot{};
-    if (metric == "cosine" && !from_logits) o_.metric = affinity::cosine{};
-    if (metric == "grap") o_.metric = affinity::grouped_average_cosine{};
-    if (metric == "grap-mean") o_.metric = affinity::grouped_average{};
-    if (metric == "logits") o_.metric = affinity::logits{};
-    if (needs_norms) o_.metric = affinity::cosine_of_logits{};
-  }
-
-  void choose_score() {
-    if (t_.score == "identity") o_.score = affinity::identity{};
-    if (t_.score == "softmax") o_.score = affinity::softmax{};
-    if (t_.score == "softmax-chosen") o_.score = affinity::softmax_over_chosen{};
-    if (t_.score == "sigmoid") o_.score = affinity::sigmoid{};
-    if (t_.score == "sqrt-softplus") o_.score = affinity::sqrt_softplus{};
-    if (t_.score == "relu-softmax") o_.score = affinity::relu_softmax{};
-    const float temperature = real_float("--temperature", t_.temperature, positive_float);
-    const float logit_cap = real_float("--logit-cap", t_.logit_cap, not_negative_float);
-    std::visit(
-        [&](auto& score) {
-          score.temperature = temperature;
-          score.logit_cap = logit_cap;
-        },
-        o_.score);
-  }
-
-  void choose_selection() {
-    if (!given("--top-k")) o_.choice.top_k = 2;
-    if (t_.missing == "lowest-ids") o_.choice.missing = token_choice::missing_choice::lowest_ids;
-    if (given("--groups")) {
-      if (t_.top_groups > t_.groups)
-        throw failure("--top-groups: " + std::to_string(t_.top_groups) + " exceeds --groups " +
-                      std::to_string(t_.groups));
-      token_choice::grouped_top_k grouped;
-      grouped.n_group = t_.groups;
-      grouped.topk_group = t_.top_groups;
-      if (t_.group_score == "best") grouped.scored_by = token_choice::group_score::best;
-      o_.selection = grouped;
-    }
-    if (given("--top-p")) o_.selection = token_choice::top_p{t_.top_p};
-    if (given("--ranks")) {
-      o_.choice.top_k = static_cast<std::int32_t>(o_.ranks.size());
-      o_.selection = token_choice::rank_set{};
-    }
-  }
-
-  void choose_merge() {
-    if (t_.merge == "restricted") o_.merge = merge::restricted{};
-    if (t_.merge == "intersection") o_.merge = merge::intersection{};
-    if (t_.merge == "union") o_.merge = merge::union_{};
-    if (t_.merge == "token-only") o_.merge = merge::token_only{};
-    if (t_.merge == "expert-only") o_.merge = merge::expert_only{};
-    if (given("--expert-capacity") && (t_.merge == "restricted" || t_.merge == "token-only"))
-      throw failure("--expert-capacity: needs --merge intersection, union or expert-only");
-  }
-
-  void choose_capacity() {
-    const std::size_t colon = t_.capacity.find(':');
-    const std::string rule = t_.capacity.substr(0, colon);
-    const std::string value = colon == std::string::npos ? "" : t_.capacity.substr(colon + 1);
-    const std::string name = "--capacity " + rule;
-    if (t_.capacity == "unlimited") {
-      o_.capacity = prune::unlimited{};
-    } else if (rule == "fixed") {
-      o_.capacity = prune::fixed{whole_number(name, value, 0)};
-    } else if (rule == "factor") {
-      o_.capacity = prune::factor{real_number(name, value, not_negative)};
-    } else if (rule == "mass") {
-      o_.capacity = prune::affinity_mass{real_number(name, value, share)};
-    } else if (rule == "bound") {
-      prune::lower_bound bound;
-      bound.delta_given = colon != std::string::npos;
-      if (bound.delta_given) bound.delta = real_number(name, value, not_negative);
-      bound.floor = t_.capacity_floor;
-      bound.capacity_factor = t_.capacity_factor;
-      o_.capacity = bound;
-      if (!o_.reads_hidden() && o_.hidden_size == 0)
-        throw failure("--capacity bound: with --logits it needs --hidden-size");
-    } else if (rule == "per-expert") {
-      if (value.empty()) throw failure(name + ": want per-expert:FILE");
-      o_.capacities = value;
-      o_.capacity = prune::per_expert{};
-    } else {
-      throw failure(
-          "--capacity: want unlimited, fixed:C, factor:F, mass:RHO, bound, bound:DELTA or per-expert:FILE, got '" +
-          t_.capacity + "'");
-    }
-    for (const char* option : {"--capacity-factor", "--capacity-floor"})
-      if (given(option) && rule != "bound") throw failure(std::string(option) + ": needs --capacity bound");
-
-    if (t_.drop == "affinity") o_.drop = prune::affinity_order{};
-    if (t_.drop == "position") o_.drop = prune::position{};
-    if (t_.drop == "slot-major") o_.drop = prune::slot_major{};
-    if (t_.drop == "batch-prioritized") o_.drop = prune::batch_prioritized{};
-  }
-
-  void check_outputs() {
-    if (given("--locality-epsilon") && (!o_.balance || o_.expert_map.empty()))
-      throw failure("--locality-epsilon: needs --balance and --expert-map");
+        ->default_str("0.1")
+        ->needs("--balance")
+        ->needs("--expert-map");
   }
 
   static constexpr unsigned most_threads = 1024;

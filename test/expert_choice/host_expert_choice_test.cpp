@@ -44,8 +44,8 @@ rows choose(const Source& source, std::int64_t tokens, std::int64_t experts, con
     else
       bytes = expert_choice::host_expert_choice_workspace_bytes(executor, tokens);
     exact_workspace workspace(bytes);
-    EXPECT_TRUE(support::accepted(
-        expert_choice::host_expert_choice(executor, source, o, out.view(), workspace.view())));
+    EXPECT_TRUE(
+        support::accepted(expert_choice::host_expert_choice(executor, source, o, out.view(), workspace.view())));
     EXPECT_TRUE(out.intact() && workspace.intact());
   };
   choose_into(serial_executor{}, first);
@@ -166,9 +166,9 @@ TEST(HostExpertChoice, LeavesOutScoresThatNobodyAsksFor) {
   const rows full = choose(choices.deltas(), 33, 13, o);
   guarded_buffer<std::int32_t> ids(full.ids.size());
   exact_workspace workspace(expert_choice::host_expert_choice_workspace_bytes(serial_executor{}, 33));
-  ASSERT_TRUE(expert_choice::host_expert_choice(serial_executor{}, choices.deltas(), o, {ids.data(), nullptr},
-                                                workspace.view())
-                  .ok());
+  ASSERT_TRUE(
+      expert_choice::host_expert_choice(serial_executor{}, choices.deltas(), o, {ids.data(), nullptr}, workspace.view())
+          .ok());
   EXPECT_EQ(support::values_of(ids), support::values_of(full.ids));
 }
 
@@ -179,8 +179,7 @@ class RefusedExpertChoice : public ::testing::Test {
   template <class Source>
   void expect(const Source& source, status_code code, const std::string& argument) {
     exact_workspace workspace(1 << 16);
-    const status got =
-        expert_choice::host_expert_choice(serial_executor{}, source, o, outputs_given, workspace.view());
+    const status got = expert_choice::host_expert_choice(serial_executor{}, source, o, outputs_given, workspace.view());
     EXPECT_TRUE(support::refused(got, code, argument));
     EXPECT_TRUE(out.untouched() && workspace.untouched()) << argument;
   }
@@ -249,9 +248,9 @@ TEST_F(RefusedExpertChoice, SmallWorkspace) {
   const auto refuse = [&](const auto& source, std::size_t bytes) {
     exact_workspace small(bytes - 1);
     for (workspace_view workspace : {small.view(), workspace_view{nullptr, bytes}}) {
-      EXPECT_TRUE(support::refused(
-          expert_choice::host_expert_choice(serial_executor{}, source, o, outputs_given, workspace),
-          status_code::workspace_too_small, "workspace"));
+      EXPECT_TRUE(
+          support::refused(expert_choice::host_expert_choice(serial_executor{}, source, o, outputs_given, workspace),
+                           status_code::workspace_too_small, "workspace"));
     }
     EXPECT_TRUE(out.untouched() && small.untouched());
   };

@@ -6,10 +6,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <functional>
+#include <limits>
 #include <ostream>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "reference/table.hpp"
@@ -49,18 +51,18 @@ inline std::vector<batch_shape> batch_shapes(std::int64_t most_slots = 1 << 30) 
 //! How hard a batch of choices is.
 struct choice_traits {
   adversary deltas = adversary::mixed;
-  double unassigned = 0.1;   // share of slots with -1 or an id outside [0, E)
-  bool duplicates = true;    // a token may name an expert twice
+  double unassigned = 0.1;  // share of slots with -1 or an id outside [0, E)
+  bool duplicates = true;   // a token may name an expert twice
 };
 
 //! Deltas [T,E], and for every token K experts named at random, with the affinity that token choice would hand on:
 //! -inf for an absent pair, the largest finite value for +inf.
 struct random_choices {
   batch_shape shape;
-  std::vector<float> delta;        // [T,E]
-  std::vector<std::int32_t> ids;   // [T,K]
-  std::vector<float> affinity;     // [T,K]
-  std::vector<float> weights;      // [T,K], 0 where unassigned
+  std::vector<float> delta;       // [T,E]
+  std::vector<std::int32_t> ids;  // [T,K]
+  std::vector<float> affinity;    // [T,K]
+  std::vector<float> weights;     // [T,K], 0 where unassigned
 
   random_choices(random_source& random, const batch_shape& s, const choice_traits& traits = {})
       : shape(s), delta(adversarial_values(random, count(s.tokens, s.experts), traits.deltas)) {
@@ -123,6 +125,7 @@ struct ragged_copy {
   resonance::assignment_view shape;
 
   ragged_copy(const resonance::assignment_view& regular, bool keep_unassigned) : shape(regular) {
+    token_of_slot.reserve(1);  // the view's pointer is required even where no slot is left
     for (std::int64_t t = 0; t < regular.tokens; ++t) {
       for (std::int64_t slot = regular.begin(t); slot < regular.end(t); ++slot) {
         if (!keep_unassigned && !regular.assigned(slot)) continue;
@@ -146,6 +149,25 @@ struct ragged_copy {
     v.token_offsets = token_offsets.data();
     return v;
   }
+};
+
+//! Any executor behind one type, so that a stage with many policies is compiled once for all of them. The executor
+//! must outlive it.
+class any_executor {
+ public:
+  template <class Executor>
+  explicit any_executor(const Executor& executor)
+      : workers_(executor.workers()),
+        run_([&executor](int count, const std::function<void(int)>& f) { executor.run(count, f); }) {}
+  int workers() const { return workers_; }
+  template <class F>
+  void run(int count, F&& f) const {
+    run_(count, std::ref(f));
+  }
+
+ private:
+  int workers_;
+  std::function<void(int, const std::function<void(int)>&)> run_;
 };
 
 //! A poisoned workspace of exactly `bytes`, at an address that no alignment fits.

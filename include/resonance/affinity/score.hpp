@@ -9,6 +9,7 @@
 #include <resonance/config.hpp>
 #include <resonance/core/math.hpp>
 #include <resonance/core/policy.hpp>
+#include <resonance/core/row_type.hpp>
 #include <resonance/core/softmax.hpp>
 #include <resonance/core/status.hpp>
 
@@ -16,8 +17,8 @@ RESONANCE_NAMESPACE_BEGIN
 
 namespace affinity {
 
-//! What all score functions share: s = f(delta'), delta' = cap(delta) / temperature, cap(d) = logit_cap * tanh(d /
-//! logit_cap) (off at 0). `Function::activate` is f without its softmax part.
+//! What all score functions share: s = f(delta'), delta' = cap(delta) / temperature, clamped to the finite floats;
+//! cap(d) = logit_cap * tanh(d / logit_cap), off at 0. `Function::activate` is f without its softmax part.
 template <class Function>
 struct score_function {
   using stage = stages::score;
@@ -27,7 +28,9 @@ struct score_function {
 
   RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE float scaled(float delta) const {
     const float capped = logit_cap > 0.0f ? logit_cap * math::tanh(math::divide(delta, logit_cap)) : delta;
-    return math::divide(capped, temperature);
+    constexpr float most = row_traits<float>::largest;
+    const float quotient = math::divide(capped, temperature);
+    return quotient > most ? most : (quotient < -most ? -most : quotient);
   }
 
   //! f(delta'), or the softmax's argument. `delta` is neither NaN nor -inf.
@@ -40,9 +43,6 @@ struct score_function {
   RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE float unbiased_key(float delta) const {
     return Function::strictly_increasing ? delta : Function::activate(delta);
   }
-
-  //! True when a larger delta never has a smaller argument, to the bit; the rounded tanh does not promise that.
-  RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE bool keeps_order() const { return logit_cap == 0.0f; }
 
   //! The terms of a softmax over delta_at(0..count), where -inf means absent; numerator_at(i) = exp(argument -
   //! largest), 0 for the absent.
@@ -102,7 +102,9 @@ struct sqrt_softplus : score_function<sqrt_softplus> {
   static constexpr bool strictly_increasing = true;
   RESONANCE_HOST_DEVICE static RESONANCE_FORCE_INLINE float activate(float x) {
     const float small = x > 20.0f ? 20.0f : x;
-    return math::sqrt(x > 20.0f ? x : math::softplus(small));
+    const float root = math::sqrt(x > 20.0f ? x : math::softplus(small));
+    return x < -20.0f ? math::exp(0.5f * x)
+                      : root;  // ln(1 + e^x) is e^x to the last bit, and may vanish before its root
   }
 };
 

@@ -13,6 +13,7 @@
 #ifndef RESONANCE_CORE_ORDERED_SUM_HPP
 #define RESONANCE_CORE_ORDERED_SUM_HPP
 
+#include <cstddef>
 #include <cstdint>
 
 #include <resonance/config.hpp>
@@ -30,7 +31,7 @@ RESONANCE_FORCE_INLINE float sum_neighbours(const float* lanes) {
   if constexpr (Width == 1) {
     return lanes[0];
   } else {
-    alignas(64) float pairs[Width / 2];
+    alignas(64) float pairs[static_cast<std::size_t>(Width / 2)];
     for (int i = 0; i < Width / 2; ++i) pairs[i] = lanes[2 * i] + lanes[2 * i + 1];
     return sum_neighbours<Width / 2>(pairs);
   }
@@ -39,7 +40,7 @@ RESONANCE_FORCE_INLINE float sum_neighbours(const float* lanes) {
 //! The sum over [begin, end) inside one aligned window of Width lanes: every lane has one term at most.
 template <int Width, class Step>
 RESONANCE_FORCE_INLINE float window_sum(std::int64_t begin, std::int64_t end, const Step& step) {
-  alignas(64) float lanes[Width];
+  alignas(64) float lanes[static_cast<std::size_t>(Width)];
   if (end - begin == Width) {
     for (int i = 0; i < Width; ++i) lanes[i] = step(0.0f, begin + i);
   } else {

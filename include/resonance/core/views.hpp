@@ -134,7 +134,7 @@ inline status check_assignments(const assignment_view& a, bool reads_ids = true)
   c.in_range(a.experts >= 1, "assignments.experts");
   if (!c.result().ok()) return c.result();
   if (a.ragged()) {
-    c.present(a.token_of_slot, a.tokens > 0, "assignments.token_of_slot");
+    c.present(a.token_of_slot, a.slots() > 0, "assignments.token_of_slot");
   } else {
     c.in_range(a.slots_per_token >= 1, "assignments.slots_per_token");
     c.fits(product_fits(a.tokens, a.slots_per_token), "assignments.slots_per_token");

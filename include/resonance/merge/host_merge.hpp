@@ -116,13 +116,18 @@ void visit_merged(const assignment_view& choices, const merge::expert_side& expe
   const auto expert_takes = [&](std::int64_t e) {
     return pack_key(order_key(row[e]), static_cast<std::uint32_t>(token)) >= thresholds[e];
   };
+  const auto is_choice = [&](std::int64_t slot) {
+    return choices.assigned(slot) && order_key(choices.affinity[slot]) != never_chosen;
+  };
   if (Policy::keeps_token_choice)
     for (std::int64_t slot = begin; slot < end; ++slot)
-      if (choices.assigned(slot)) visit(choices.ids[slot], choices.affinity[slot]);
+      if (is_choice(slot)) visit(choices.ids[slot], choices.affinity[slot]);
   for (std::int32_t e = 0; e < choices.experts; ++e) {
     if (!expert_takes(e)) continue;
-    const bool chosen =
-        Policy::keeps_token_choice && std::find(choices.ids + begin, choices.ids + end, e) != choices.ids + end;
+    bool chosen = false;
+    if (Policy::keeps_token_choice)
+      for (std::int64_t slot = begin; slot < end; ++slot)
+        chosen = chosen || (choices.ids[slot] == e && is_choice(slot));
     if (!chosen) visit(e, choosable_score(row[e], row_traits<float>::largest));
   }
 }
@@ -159,9 +164,7 @@ status host_merge(const Executor& executor, const Policy&, const assignment_view
   if (!c.result().ok()) return c.result();
   const std::int64_t tokens = choices.tokens;
   const std::int32_t experts = choices.experts;
-  const bool any = tokens > 0;
-  c.present(choices.affinity, reads_choices && any, "choices.affinity");
-  c.present(out.rank_in_expert, any, "rank_in_expert");
+  c.present(choices.affinity, reads_choices && tokens > 0, "choices.affinity");
   std::int64_t most_capacity = 0;
   if (Policy::needs_expert_choice) {
     c.also(detail::check_matrix(expert.affinity, "expert.affinity"));
@@ -170,13 +173,14 @@ status host_merge(const Executor& executor, const Policy&, const assignment_view
       c.in_range(expert.of(e) >= 0, "expert.capacity");
       most_capacity = std::max(most_capacity, expert.of(e));
     }
-    c.present(out.ids, any, "ids");
   }
   const std::int64_t most_slots = merged_slots<Policy>(tokens, experts, choices.slots_per_token, most_capacity);
+  c.present(out.rank_in_expert, most_slots > 0, "rank_in_expert");
+  c.present(out.ids, Policy::needs_expert_choice && most_slots > 0, "ids");
   if (Policy::adds_expert_choice) {
     c.present(out.token_offsets, true, "token_offsets");
-    c.present(out.token_of_slot, any, "token_of_slot");
-    c.present(out.affinity, any, "affinity");
+    c.present(out.token_of_slot, most_slots > 0, "token_of_slot");
+    c.present(out.affinity, most_slots > 0, "affinity");
     c.fits(out.capacity >= most_slots, "capacity");
   }
   const int workers = detail::worker_count(executor);

@@ -153,7 +153,7 @@ status host_prune(const Executor& executor, const Rule& rule, const Order&, cons
   scratch.carve(carver, detail::worker_count(executor), a.experts, a.tokens, a.slots());
   if (wants_best) {
     const float best = detail::best_affinities(executor, a, scratch);
-    if (Rule::needs_delta_max) batch.delta_max = best;
+    if (Rule::needs_delta_max) batch.delta_max = o.delta_max != nullptr ? *o.delta_max : best;
     if (out.delta_max != nullptr) *out.delta_max = best;
   }
   const detail::members_by_expert& members = scratch.members;

@@ -196,16 +196,18 @@ class host_router {
 
   template <class Executor>
   status expert_side_capacities(const Executor& executor, const assignment_view& choices, workspace_view stage) {
+    if (Capacity::needs_delta_max) {
+      chosen_delta_max_ = math::negative_infinity();
+      for (std::int64_t slot = 0; slot < choices.slots(); ++slot)
+        if (choices.assigned(slot)) chosen_delta_max_ = std::max(chosen_delta_max_, choices.affinity[slot]);
+      if (options_.prune.delta_max == nullptr) options_.prune.delta_max = &chosen_delta_max_;
+    }
     if (options_.expert_capacity >= 0) {
       std::fill_n(expert_capacities_, experts_, options_.expert_capacity);
       return {};
     }
     prune::batch_facts batch = facts();
-    if (Capacity::needs_delta_max) {
-      batch.delta_max = math::negative_infinity();
-      for (std::int64_t slot = 0; slot < choices.slots(); ++slot)
-        if (choices.assigned(slot)) batch.delta_max = std::max(batch.delta_max, choices.affinity[slot]);
-    }
+    if (options_.prune.delta_max != nullptr) batch.delta_max = *options_.prune.delta_max;
     return prune::host_expert_capacities(executor, options_.capacity, affinity_, batch, options_.prune.capacity_cap,
                                          expert_capacities_, stage);
   }
@@ -236,6 +238,7 @@ class host_router {
   choice_buffers choice_;
   matrix_view<float> affinity_;
   std::int64_t* expert_capacities_ = nullptr;
+  float chosen_delta_max_ = 0.0f;  // over the tokens' own choices, which a merge may lose
   assignment_buffers merged_;
   prune::outputs pruned_;
   char* stage_ = nullptr;

@@ -77,8 +77,6 @@ class host_row_chooser {
     const auto delta_at = [&](std::int64_t k)
                               RESONANCE_INLINE_LAMBDA { return k < found ? delta[ids[k]] : math::negative_infinity(); };
     if (weights != nullptr) {
-      if (Score::normalized_over == normalizer::row && !needs_numerators())
-        terms.largest = largest_argument(delta, found, s);
       weigh_slots(score_, options_, terms, slots, delta_at,
                   [&](std::int64_t k) RESONANCE_INLINE_LAMBDA -> float& { return weights[k]; });
     }
@@ -95,20 +93,7 @@ class host_row_chooser {
   bool biased() const { return options_.correction_bias != nullptr; }
   bool reads_scores() const { return biased() || grouped; }
   bool needs_numerators() const {
-    return Score::normalized_over == normalizer::row && (reads_scores() || needs_row_sum<Score>(options_));
-  }
-
-  //! Without a bias: the best choice has the largest argument where the score keeps the order to the bit.
-  RESONANCE_FORCE_INLINE float largest_argument(const float* delta, std::int32_t found,
-                                                const host_row_scratch& s) const {
-    float largest = math::negative_infinity();
-    if (!by_rank && score_.keeps_order()) return found > 0 ? score_.argument(delta[packed_index(s.best[0])]) : largest;
-    for (std::int32_t e = 0; e < experts_; ++e) {
-      if (delta[e] == math::negative_infinity()) continue;
-      const float argument = score_.argument(delta[e]);
-      largest = argument > largest ? argument : largest;
-    }
-    return largest;
+    return Score::normalized_over == normalizer::row && (reads_scores() || needs_row_terms<Score>(options_));
   }
 
   RESONANCE_FORCE_INLINE void make_scores(const float* delta, const softmax_terms& terms,

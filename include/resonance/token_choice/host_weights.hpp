@@ -33,7 +33,8 @@ std::size_t host_weights_workspace_bytes(const Executor& executor, std::int32_t 
 //! Equation   weigh_slots over the token's assigned slots; renormalize divides by their sum
 //! Inputs     affinity float[T,E] strided; assignments (ids; regular or ragged); options: renormalize and
 //!            routed_scaling_factor are read
-//! Outputs    weights float[slots]; 0 where unassigned
+//! Outputs    weights float[slots]; 0 where unassigned, and where assignments.affinity is given and -inf (a slot that
+//!            missing_choice filled)
 //! Contract   for the slots that token choice chose, the same bits as token choice wrote
 //! Errors     null_pointer (affinity, weights, assignments), shape_mismatch (affinity), out_of_range,
 //! workspace_too_small Resources  host_weights_workspace_bytes; no allocation Cost       T*E reads, one exponential per
@@ -53,6 +54,10 @@ status host_weights(const Executor& executor, matrix_view<const float> affinity,
   detail::workspace_carver carver(workspace.data);
   const std::int64_t experts = assignments.experts;
   float* numerators = carver.take<float>(detail::worker_count(executor) * experts);
+  const auto is_choice = [&](std::int64_t slot) {
+    const bool filled = assignments.affinity != nullptr && assignments.affinity[slot] == math::negative_infinity();
+    return assignments.assigned(slot) && !filled;
+  };
   detail::for_ranges(executor, assignments.tokens, 32, [&](std::int64_t begin, std::int64_t end, int piece) {
     float* numerator = numerators + piece * experts;
     detail::run_widest([&]() RESONANCE_INLINE_LAMBDA {
@@ -61,14 +66,14 @@ status host_weights(const Executor& executor, matrix_view<const float> affinity,
         const auto delta = [=](std::int64_t e)
                                RESONANCE_INLINE_LAMBDA { return choosable_score(row[e], row_traits<float>::largest); };
         softmax_terms terms;
-        if (Score::normalized_over == normalizer::row)
+        if (needs_row_terms<Score>(o))
           terms = score.numerators(experts, delta,
                                    [=](std::int64_t e) RESONANCE_INLINE_LAMBDA -> float& { return numerator[e]; });
         const std::int64_t first = assignments.begin(t);
         weigh_slots(
             score, o, terms, assignments.end(t) - first,
             [&](std::int64_t k) RESONANCE_INLINE_LAMBDA {
-              return assignments.assigned(first + k) ? delta(assignments.ids[first + k]) : math::negative_infinity();
+              return is_choice(first + k) ? delta(assignments.ids[first + k]) : math::negative_infinity();
             },
             [&](std::int64_t k) RESONANCE_INLINE_LAMBDA -> float& { return weights[first + k]; });
       }

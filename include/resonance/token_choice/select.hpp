@@ -5,6 +5,7 @@
 #define RESONANCE_TOKEN_CHOICE_SELECT_HPP
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 
@@ -19,7 +20,7 @@ namespace detail {
 template <int Lanes>
 RESONANCE_FORCE_INLINE std::uint32_t lower_bound_of_best(const std::uint32_t* keys, std::int32_t count,
                                                          std::int32_t wanted) {
-  std::uint32_t maxima[Lanes];
+  std::uint32_t maxima[static_cast<std::size_t>(Lanes)];
   for (int lane = 0; lane < Lanes; ++lane) maxima[lane] = keys[lane];
   std::int32_t i = Lanes;
   for (; i + Lanes <= count; i += Lanes)
@@ -27,7 +28,7 @@ RESONANCE_FORCE_INLINE std::uint32_t lower_bound_of_best(const std::uint32_t* ke
       maxima[lane] = maxima[lane] > keys[i + lane] ? maxima[lane] : keys[i + lane];
   for (int lane = 0; i < count; ++i, ++lane) maxima[lane] = maxima[lane] > keys[i] ? maxima[lane] : keys[i];
 
-  std::uint32_t larger[Lanes] = {};
+  std::uint32_t larger[static_cast<std::size_t>(Lanes)] = {};
   for (int other = 0; other < Lanes; ++other)
     for (int lane = 0; lane < Lanes; ++lane) larger[lane] += maxima[other] > maxima[lane] ? 1u : 0u;
   std::uint32_t bound = 0xffffffffu;

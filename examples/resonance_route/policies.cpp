@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resonance_route/policies.hpp"
+
+#include "resonance_route/numbers.hpp"
+
+namespace route_cli {
+namespace {
+
+namespace affinity = resonance::affinity;
+namespace token_choice = resonance::token_choice;
+namespace merge = resonance::merge;
+namespace prune = resonance::prune;
+
+void choose_metric(const texts& t, options& o) {
+  const bool from_logits = !o.logits.empty();
+  if (!from_logits && !o.reads_hidden()) throw failure("give --hidden or --logits (--help shows all options)");
+  const std::string metric = !t.metric.empty() ? t.metric : from_logits ? "logits" : "dot";
+  const std::string name = "--metric " + metric;
+  const bool slices = metric == "grap" || metric == "grap-mean";
+  if (metric == "logits" && !from_logits) throw failure(name + ": needs --logits");
+  if (slices && from_logits) throw failure(name + ": needs --hidden, not --logits");
+  if (metric == "dot" && from_logits) throw failure(name + ": needs --hidden and --gate, not --logits");
+  if (slices && o.experts == 0 && o.gate.empty()) throw failure(name + ": needs --experts");
+  if (!slices && !from_logits && o.gate.empty()) throw failure(name + ": needs --gate");
+  if (!slices && !o.slice_weights.empty()) throw failure("--slice-weights: needs --metric grap or grap-mean");
+  const bool needs_norms = metric == "cosine" && from_logits;
+  if (needs_norms && (o.token_norms.empty() || o.gate_norms.empty()))
+    throw failure(name + ": with --logits it needs --token-norms and --gate-norms");
+  if (!needs_norms && !o.token_norms.empty()) throw failure("--token-norms: needs --metric cosine");
+  if (!needs_norms && !o.gate_norms.empty()) throw failure("--gate-norms: needs --metric cosine");
+
+  if (metric == "dot") o.metric = affinity::dot{};
+  if (metric == "cosine" && !from_logits) o.metric = affinity::cosine{};
+  if (metric == "grap") o.metric = affinity::grouped_average_cosine{};
+  if (metric == "grap-mean") o.metric = affinity::grouped_average{};
+  if (metric == "logits") o.metric = affinity::logits{};
+  if (needs_norms) o.metric = affinity::cosine_of_logits{};
+}
+
+void choose_score(const texts& t, options& o) {
+  if (t.score == "identity") o.score = affinity::identity{};
+  if (t.score == "softmax") o.score = affinity::softmax{};
+  if (t.score == "softmax-chosen") o.score = affinity::softmax_over_chosen{};
+  if (t.score == "sigmoid") o.score = affinity::sigmoid{};
+  if (t.score == "sqrt-softplus") o.score = affinity::sqrt_softplus{};
+  if (t.score == "relu-softmax") o.score = affinity::relu_softmax{};
+  std::visit(
+      [&](auto& score) {
+        score.temperature = t.temperature;
+        score.logit_cap = t.logit_cap;
+      },
+      o.score);
+}
+
+void choose_selection(const texts& t, options& o) {
+  if (t.missing == "lowest-ids") o.choice.missing = token_choice::missing_choice::lowest_ids;
+  if (t.groups > 0) {
+    if (t.top_groups > t.groups)
+      throw failure("--top-groups: " + std::to_string(t.top_groups) + " exceeds --groups " + std::to_string(t.groups));
+    token_choice::grouped_top_k grouped;
+    grouped.n_group = t.groups;
+    grouped.topk_group = t.top_groups;
+    if (t.group_score == "best") grouped.scored_by = token_choice::group_score::best;
+    o.selection = grouped;
+  }
+  if (t.top_p) o.selection = token_choice::top_p{*t.top_p};
+  if (!o.ranks.empty()) {
+    o.choice.top_k = static_cast<std::int32_t>(o.ranks.size());
+    o.selection = token_choice::rank_set{};
+  }
+}
+
+void choose_merge(const texts& t, options& o) {
+  if (t.merge == "restricted") o.merge = merge::restricted{};
+  if (t.merge == "intersection") o.merge = merge::intersection{};
+  if (t.merge == "union") o.merge = merge::union_{};
+  if (t.merge == "token-only") o.merge = merge::token_only{};
+  if (t.merge == "expert-only") o.merge = merge::expert_only{};
+  if (o.expert_capacity >= 0 && (t.merge == "restricted" || t.merge == "token-only"))
+    throw failure("--expert-capacity: needs --merge intersection, union or expert-only");
+}
+
+prune::lower_bound bound_of(const texts& t, const options& o) {
+  if (!o.reads_hidden() && o.hidden_size == 0) throw failure("--capacity bound: with --logits it needs --hidden-size");
+  prune::lower_bound bound;
+  if (t.capacity_floor >= 0) bound.floor = t.capacity_floor;
+  if (t.capacity_factor) bound.capacity_factor = *t.capacity_factor;
+  return bound;
+}
+
+void choose_capacity(const texts& t, options& o) {
+  const std::size_t colon = t.capacity.find(':');
+  const std::string rule = t.capacity.substr(0, colon);
+  const std::string value = colon == std::string::npos ? "" : t.capacity.substr(colon + 1);
+  const std::string name = "--capacity " + rule;
+  if (t.capacity == "unlimited") {
+    o.capacity = prune::unlimited{};
+  } else if (rule == "fixed") {
+    o.capacity = prune::fixed{whole_number(name, value, 0)};
+  } else if (rule == "factor") {
+    o.capacity = prune::factor{real_number(name, value, not_negative)};
+  } else if (rule == "mass") {
+    o.capacity = prune::affinity_mass{real_number(name, value, share)};
+  } else if (t.capacity == "bound") {
+    o.capacity = bound_of(t, o);
+  } else if (rule == "bound") {
+    prune::lower_bound bound = bound_of(t, o);
+    bound.delta_given = true;
+    bound.delta = real_number(name, value, not_negative);
+    o.capacity = bound;
+  } else if (rule == "per-expert") {
+    if (value.empty()) throw failure(name + ": want per-expert:FILE");
+    o.capacities = value;
+    o.capacity = prune::per_expert{};
+  } else {
+    throw failure(
+        "--capacity: want unlimited, fixed:C, factor:F, mass:RHO, bound, bound:DELTA or per-expert:FILE, got '" +
+        t.capacity + "'");
+  }
+  if (rule != "bound" && t.capacity_factor) throw failure("--capacity-factor: needs --capacity bound");
+  if (rule != "bound" && t.capacity_floor >= 0) throw failure("--capacity-floor: needs --capacity bound");
+}
+
+void choose_drop_order(const texts& t, options& o) {
+  if (t.drop == "affinity") o.drop = prune::affinity_order{};
+  if (t.drop == "position") o.drop = prune::position{};
+  if (t.drop == "slot-major") o.drop = prune::slot_major{};
+  if (t.drop == "batch-prioritized") o.drop = prune::batch_prioritized{};
+}
+
+}  // namespace
+
+void choose_policies(const texts& t, options& o) {
+  choose_metric(t, o);
+  choose_score(t, o);
+  choose_selection(t, o);
+  choose_merge(t, o);
+  choose_capacity(t, o);
+  choose_drop_order(t, o);
+}
+
+}  // namespace route_cli

@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <resonance/affinity/host_affinity.hpp>
+
+#include <cfloat>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "affinity/typed_rows.hpp"
+#include "core/naive_sum.hpp"
+#include "reference/affinity.hpp"
+#include "support/executors.hpp"
+#include "support/poison.hpp"
+#include "support/random.hpp"
+#include "support/sparse.hpp"
+
+namespace {
+
+namespace affinity = resonance::affinity;
+using resonance::matrix_view;
+using resonance::status;
+using resonance::status_code;
+
+constexpr float infinity = std::numeric_limits<float>::infinity();
+constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+
+struct shape {
+  std::size_t tokens, experts, hidden;
+};
+const std::vector<shape> shapes = {{0, 8, 16},     {1, 1, 1},      {7, 6, 13},     {33, 13, 77},
+                                   {257, 7, 130},  {33, 72, 2880}, {9, 128, 2880}, {7, 257, 1031},
+                                   {3, 512, 1500}, {33, 64, 2049}, {5, 288, 1024}};
+
+matrix_view<float> whole(support::guarded_buffer<float>& buffer, std::size_t rows, std::size_t cols) {
+  return {buffer.data(), static_cast<std::int64_t>(rows), static_cast<std::int64_t>(cols)};
+}
+
+//! Runs host_affinity in a workspace of exactly the answered size at an odd address, and checks the red zones.
+template <class Executor, class Metric, class Input>
+std::vector<float> run(const Executor& executor, const Metric& metric, const Input& input, std::size_t tokens,
+                       std::size_t experts) {
+  support::guarded_buffer<float> out(tokens * experts);
+  support::guarded_buffer<char> workspace(affinity::host_affinity_workspace_bytes(executor, metric, input), 1);
+  const status result = affinity::host_affinity(executor, metric, input, whole(out, tokens, experts),
+                                                {workspace.data(), workspace.size()});
+  EXPECT_TRUE(result.ok()) << result.argument << ' ' << result.message();
+  EXPECT_TRUE(out.intact() && workspace.intact());
+  return {out.begin(), out.end()};
+}
+
+std::vector<float> absolute(std::vector<float> values) {
+  for (float& value : values) value = std::fabs(value);
+  return values;
+}
+
+//! fp32 sums are off by a few roundings of the sum of magnitudes, which the metric of absolute values gives.
+void expect_near(const std::vector<float>& delta, const reference::matrix& expected,
+                 const reference::matrix& magnitude) {
+  ASSERT_EQ(delta.size(), expected.values.size());
+  for (std::size_t i = 0; i < delta.size(); ++i)
+    ASSERT_NEAR(delta[i], expected.values[i], 2e-6 * magnitude.values[i]) << "pair " << i;
+}
+
+//! Values [rows, cols] as the row type holds them, with gaps between the rows that no result may depend on.
+template <class Row>
+struct padded_rows {
+  std::vector<float> values;
+  std::vector<Row> stored;
+  std::int64_t stride;
+  std::size_t rows, cols;
+
+  padded_rows(support::random_source& random, std::size_t row_count, std::size_t column_count, std::size_t gap = 3)
+      : stride(static_cast<std::int64_t>(column_count + gap)), rows(row_count), cols(column_count) {
+    stored.assign(row_count * (column_count + gap) + 1, typed_rows::narrowed<Row>(nan));
+    for (float value : support::normal_values(random, row_count * column_count))
+      values.push_back(typed_rows::widened(typed_rows::narrowed<Row>(value)));
+    for (std::size_t r = 0; r < rows; ++r)
+      for (std::size_t c = 0; c < cols; ++c)
+        stored[r * (column_count + gap) + c] = typed_rows::narrowed<Row>(values[r * cols + c]);
+  }
+  matrix_view<const Row> view() const {
+    return {stored.data(), static_cast<std::int64_t>(rows), static_cast<std::int64_t>(cols), stride};
+  }
+  reference::matrix exact() const { return reference::widened(values, rows, cols); }
+  reference::matrix magnitudes() const { return reference::widened(absolute(values), rows, cols); }
+};
+
+template <class Row>
+class HostAffinity : public ::testing::Test {};
+TYPED_TEST_SUITE(HostAffinity, typed_rows::all, typed_rows::names);
+
+TYPED_TEST(HostAffinity, ScoresAGateLikeTheReference) {
+  support::random_source random(31);
+  for (const shape& s : shapes) {
+    const padded_rows<TypeParam> x(random, s.tokens, s.hidden), w(random, s.experts, s.hidden, 1);
+    affinity::hidden_input<TypeParam> input;
+    input.hidden = x.view();
+    input.gate = w.view();
+    const resonance::serial_executor serial;
+    expect_near(run(serial, affinity::dot{}, input, s.tokens, s.experts), reference::dot(x.exact(), w.exact()),
+                reference::dot(x.magnitudes(), w.magnitudes()));
+    expect_near(run(serial, affinity::cosine{}, input, s.tokens, s.experts), reference::cosine(x.exact(), w.exact()),
+                reference::cosine(x.magnitudes(), w.magnitudes()));
+  }
+}
+
+TYPED_TEST(HostAffinity, ScoresSlicesLikeTheReference) {
+  support::random_source random(32);
+  for (const shape& s : shapes) {
+    const padded_rows<TypeParam> x(random, s.tokens, s.hidden);
+    const std::vector<float> v = support::normal_values(random, s.hidden);
+    affinity::hidden_input<TypeParam> input;
+    input.hidden = x.view();
+    input.experts = static_cast<std::int32_t>(s.experts);
+    const resonance::serial_executor serial;
+    for (bool weighted : {false, true}) {
+      input.slice_weights = weighted ? v.data() : nullptr;
+      const std::vector<double> weights(v.begin(), weighted ? v.end() : v.begin());
+      const std::vector<float> magnitude = absolute(v);
+      const std::vector<double> magnitudes(magnitude.begin(), weighted ? magnitude.end() : magnitude.begin());
+      expect_near(run(serial, affinity::grouped_average_cosine{}, input, s.tokens, s.experts),
+                  reference::grouped_average_cosine(x.exact(), s.experts, weights),
+                  reference::grouped_average_cosine(x.magnitudes(), s.experts, magnitudes));
+      expect_near(run(serial, affinity::grouped_average{}, input, s.tokens, s.experts),
+                  reference::grouped_average(x.exact(), s.experts, weights),
+                  reference::grouped_average(x.magnitudes(), s.experts, magnitudes));
+    }
+  }
+}
+
+TYPED_TEST(HostAffinity, TakesLogitsAsTheyAreOrOverTheirNorms) {
+  support::random_source random(33);
+  for (const shape& s : shapes) {
+    const padded_rows<TypeParam> logits(random, s.tokens, s.experts, 2);
+    std::vector<float> token_norms = absolute(support::normal_values(random, s.tokens));
+    std::vector<float> gate_norms = absolute(support::normal_values(random, s.experts));
+    gate_norms[0] = 0;
+    affinity::logits_input<TypeParam> input;
+    input.logits = logits.view();
+    const resonance::serial_executor serial;
+    EXPECT_TRUE(typed_rows::same_bits(run(serial, affinity::logits{}, input, s.tokens, s.experts), logits.values));
+    input.token_norms = token_norms.data();
+    input.gate_norms = gate_norms.data();
+    const reference::matrix expected = reference::cosine_from_logits(
+        logits.exact(), {token_norms.begin(), token_norms.end()}, {gate_norms.begin(), gate_norms.end()});
+    reference::matrix magnitude = expected;
+    for (double& value : magnitude.values) value = std::fabs(value);
+    expect_near(run(serial, affinity::cosine_of_logits{}, input, s.tokens, s.experts), expected, magnitude);
+  }
+}
+
+//! The documented order of additions, fused multiply-adds, roots and quotients leave no bit to chance.
+TYPED_TEST(HostAffinity, HasTheBitsOfTheWrittenOrder) {
+  support::random_source random(34);
+  const std::size_t tokens = 19, experts = 13, hidden = 1500;
+  const padded_rows<TypeParam> x(random, tokens, hidden), w(random, experts, hidden);
+  const std::vector<float> v = support::normal_values(random, hidden);
+  affinity::hidden_input<TypeParam> input;
+  input.hidden = x.view();
+  input.gate = w.view();
+  input.experts = static_cast<std::int32_t>(experts);
+
+  const auto product = [](const float* a, const float* b, std::int64_t begin, std::int64_t end) {
+    return naive::ordered_sum(begin, end, [=](float acc, std::int64_t j) { return std::fma(a[j], b[j], acc); });
+  };
+  std::vector<float> dot, cosine, grap, mean, weighted_grap;
+  for (std::size_t t = 0; t < tokens; ++t)
+    for (std::size_t e = 0; e < experts; ++e) {
+      const float* a = x.values.data() + t * hidden;
+      const float* b = w.values.data() + e * hidden;
+      const float token_norm = std::sqrt(product(a, a, 0, hidden));
+      dot.push_back(product(a, b, 0, hidden));
+      cosine.push_back(dot.back() / (token_norm * std::sqrt(product(b, b, 0, hidden))));
+      const auto begin = static_cast<std::int64_t>(reference::slice_begin(e, hidden, experts));
+      const auto end = static_cast<std::int64_t>(reference::slice_begin(e + 1, hidden, experts));
+      const auto length = static_cast<float>(end - begin);
+      const float sum = naive::ordered_sum(begin, end, [=](float acc, std::int64_t j) { return acc + a[j]; });
+      mean.push_back(sum / length);
+      grap.push_back(sum / (token_norm * std::sqrt(length)));
+      weighted_grap.push_back(product(a, v.data(), begin, end) /
+                              (token_norm * std::sqrt(product(v.data(), v.data(), begin, end))));
+    }
+  const resonance::serial_executor serial;
+  EXPECT_TRUE(typed_rows::same_bits(run(serial, affinity::dot{}, input, tokens, experts), dot));
+  EXPECT_TRUE(typed_rows::same_bits(run(serial, affinity::cosine{}, input, tokens, experts), cosine));
+  EXPECT_TRUE(typed_rows::same_bits(run(serial, affinity::grouped_average_cosine{}, input, tokens, experts), grap));
+  EXPECT_TRUE(typed_rows::same_bits(run(serial, affinity::grouped_average{}, input, tokens, experts), mean));
+  input.slice_weights = v.data();
+  EXPECT_TRUE(
+      typed_rows::same_bits(run(serial, affinity::grouped_average_cosine{}, input, tokens, experts), weighted_grap));
+}
+
+TYPED_TEST(HostAffinity, HasTheSameBitsOnEveryExecutor) {
+  support::random_source random(35);
+  const std::size_t tokens = 257, experts = 130, hidden = 193;
+  const padded_rows<TypeParam> x(random, tokens, hidden), w(random, experts, hidden);
+  affinity::hidden_input<TypeParam> input;
+  input.hidden = x.view();
+  input.gate = w.view();
+  input.experts = static_cast<std::int32_t>(experts);
+  const resonance::serial_executor serial;
+  const std::vector<float> cosine = run(serial, affinity::cosine{}, input, tokens, experts);
+  const std::vector<float> grap = run(serial, affinity::grouped_average_cosine{}, input, tokens, experts);
+  support::with_every_executor([&](const auto& executor, const char* name) {
+    EXPECT_TRUE(typed_rows::same_bits(run(executor, affinity::cosine{}, input, tokens, experts), cosine)) << name;
+    EXPECT_TRUE(typed_rows::same_bits(run(executor, affinity::grouped_average_cosine{}, input, tokens, experts), grap))
+        << name;
+  });
+}
+
+TYPED_TEST(HostAffinity, WritesPlusInfinityAsTheLargestFiniteLogit) {
+  const std::vector<TypeParam> logits = typed_rows::narrowed<TypeParam>({infinity, -infinity, nan, -0.0F});
+  affinity::logits_input<TypeParam> input;
+  input.logits = {logits.data(), 2, 2};
+  const std::vector<float> delta = run(resonance::serial_executor{}, affinity::logits{}, input, 2, 2);
+  EXPECT_EQ(static_cast<double>(delta[0]), typed_rows::largest<TypeParam>());
+  EXPECT_EQ(delta[1], -infinity);
+  EXPECT_TRUE(std::isnan(delta[2]));
+  EXPECT_EQ(delta[3], 0.0F);
+}
+
+TEST(HostAffinityMixedTypes, ReadsAGateOfAnotherTypeThanTheTokens) {
+  support::random_source random(36);
+  const padded_rows<resonance::bfloat16> x(random, 33, 77);
+  const padded_rows<float> w(random, 6, 77);
+  affinity::hidden_input<resonance::bfloat16, float> input;
+  input.hidden = x.view();
+  input.gate = w.view();
+  expect_near(run(resonance::serial_executor{}, affinity::dot{}, input, 33, 6), reference::dot(x.exact(), w.exact()),
+              reference::dot(x.magnitudes(), w.magnitudes()));
+  affinity::hidden_input<float, resonance::bfloat16> swapped;
+  swapped.hidden = w.view();
+  swapped.gate = x.view();
+  expect_near(run(resonance::serial_executor{}, affinity::cosine{}, swapped, 6, 33),
+              reference::cosine(w.exact(), x.exact()), reference::cosine(w.magnitudes(), x.magnitudes()));
+}
+
+TEST(HostAffinityFacts, GrapOfAnIndicatorIsOneHotAndSquaresSumToOneAtMost) {
+  const std::size_t experts = 13, hidden = 77;
+  std::vector<float> x(experts * hidden, 0.0F);
+  for (std::size_t i = 0; i < experts; ++i)
+    for (std::size_t j = reference::slice_begin(i, hidden, experts); j < reference::slice_begin(i + 1, hidden, experts);
+         ++j)
+      x[i * hidden + j] = 0.5F;
+  affinity::hidden_input<float> input;
+  input.hidden = {x.data(), 13, 77};
+  input.experts = 13;
+  const std::vector<float> one_hot =
+      run(resonance::serial_executor{}, affinity::grouped_average_cosine{}, input, 13, 13);
+  for (std::size_t t = 0; t < 13; ++t)
+    for (std::size_t e = 0; e < 13; ++e) EXPECT_NEAR(one_hot[t * 13 + e], t == e ? 1.0 : 0.0, 2e-7);
+
+  support::random_source random(37);
+  x = support::normal_values(random, x.size());
+  input.hidden = {x.data(), 13, 77};
+  const std::vector<float> delta = run(resonance::serial_executor{}, affinity::grouped_average_cosine{}, input, 13, 13);
+  for (float& value : x) value *= 1024.0F;  // a power of two scales every sum exactly
+  const std::vector<float> scaled =
+      run(resonance::serial_executor{}, affinity::grouped_average_cosine{}, input, 13, 13);
+  EXPECT_TRUE(typed_rows::same_bits(delta, scaled));
+  for (std::size_t t = 0; t < 13; ++t) {
+    double squares = 0;
+    for (std::size_t e = 0; e < 13; ++e) squares += static_cast<double>(delta[t * 13 + e]) * delta[t * 13 + e];
+    EXPECT_LE(squares, 1.0 + 1e-6);
+  }
+}
+
+TEST(HostAffinityEdges, AZeroRowScoresZeroAndANanRowNan) {
+  const std::vector<float> x = {0, 0, 0, 0, 1, nan, 1, 1, 1, 1, 1, 1};
+  const std::vector<float> w = {1, 2, 3, 4, 0, 0, 0, 0};
+  affinity::hidden_input<float> input;
+  input.hidden = {x.data(), 3, 4};
+  input.gate = {w.data(), 2, 4};
+  input.experts = 2;
+  const resonance::serial_executor serial;
+  const std::vector<float> cosine = run(serial, affinity::cosine{}, input, 3, 2);
+  EXPECT_EQ(cosine[0], 0.0F);
+  EXPECT_EQ(cosine[1], 0.0F);
+  EXPECT_TRUE(std::isnan(cosine[2]));
+  EXPECT_GT(cosine[4], 0.0F);
+  EXPECT_EQ(cosine[5], 0.0F);
+  const std::vector<float> grap = run(serial, affinity::grouped_average_cosine{}, input, 3, 2);
+  EXPECT_EQ(grap[0], 0.0F);
+  EXPECT_TRUE(std::isnan(grap[2]) && std::isnan(grap[3]));  // the norm is the whole row's
+}
+
+TEST(HostAffinityEdges, WritesStridedRowsAndNothingBetweenThem) {
+  support::random_source random(38);
+  const padded_rows<float> x(random, 33, 13), w(random, 6, 13);
+  affinity::hidden_input<float> input;
+  input.hidden = x.view();
+  input.gate = w.view();
+  const resonance::serial_executor serial;
+  const std::vector<float> dense = run(serial, affinity::dot{}, input, 33, 6);
+  support::guarded_buffer<float> out(33 * 11);
+  support::guarded_buffer<char> workspace(affinity::host_affinity_workspace_bytes(serial, affinity::dot{}, input));
+  ASSERT_TRUE(affinity::host_affinity(serial, affinity::dot{}, input, matrix_view<float>(out.data(), 33, 6, 11),
+                                      {workspace.data(), workspace.size()})
+                  .ok());
+  for (std::size_t t = 0; t < 33; ++t) {
+    for (std::size_t e = 0; e < 6; ++e) EXPECT_EQ(out[t * 11 + e], dense[t * 6 + e]);
+    EXPECT_TRUE(out.untouched(t * 11 + 6, 5)) << t;
+  }
+}
+
+TEST(HostAffinityEdges, RowsBeyondTwoToThe31Elements) {
+  const std::int64_t stride = (std::int64_t{1} << 31) + 16;
+  support::sparse_mapping<float> hidden(static_cast<std::size_t>(stride + 16)),
+      out(static_cast<std::size_t>(stride + 16));
+  if (!hidden.valid() || !out.valid()) GTEST_SKIP() << "no address space for 16 GiB";
+  hidden[0] = 3.0F;
+  hidden[static_cast<std::size_t>(stride) + 1] = 5.0F;
+  affinity::hidden_input<float> input;
+  input.hidden = {hidden.data(), 2, 2, stride};
+  input.experts = 2;
+  std::vector<char> workspace(
+      affinity::host_affinity_workspace_bytes(resonance::serial_executor{}, affinity::grouped_average{}, input));
+  ASSERT_TRUE(affinity::host_affinity(resonance::serial_executor{}, affinity::grouped_average{}, input,
+                                      matrix_view<float>(out.data(), 2, 2, stride),
+                                      {workspace.data(), workspace.size()})
+                  .ok());
+  EXPECT_EQ(out[0], 3.0F);
+  EXPECT_EQ(out[static_cast<std::size_t>(stride) + 1], 5.0F);
+}
+
+class HostAffinityErrors : public ::testing::Test {
+ protected:
+  HostAffinityErrors() : x(7 * 12, 1.0F), w(6 * 12, 1.0F), norms(7, 1.0F), out(7 * 6), workspace(4096) {
+    hidden.hidden = {x.data(), 7, 12};
+    hidden.gate = {w.data(), 6, 12};
+    hidden.experts = 6;
+    logits.logits = {x.data(), 7, 6};
+    logits.token_norms = norms.data();
+    logits.gate_norms = norms.data();
+  }
+
+  template <class Metric, class Input>
+  void expect(status_code code, const char* argument, const Metric& metric, const Input& input,
+              matrix_view<float> affinity, std::size_t bytes = 4096) {
+    const status result =
+        affinity::host_affinity(resonance::serial_executor{}, metric, input, affinity, {workspace.data(), bytes});
+    EXPECT_EQ(result.code, code) << argument << ": " << result.argument << ' ' << result.message();
+    EXPECT_EQ(std::string(result.argument), argument);
+    EXPECT_TRUE(out.untouched() && workspace.untouched()) << argument;
+  }
+
+  std::vector<float> x, w, norms;
+  support::guarded_buffer<float> out;
+  support::guarded_buffer<char> workspace;
+  affinity::hidden_input<float> hidden;
+  affinity::logits_input<float> logits;
+};
+
+TEST_F(HostAffinityErrors, NameTheArgumentAndWriteNothing) {
+  const affinity::dot dot;
+  const affinity::cosine cosine;
+  const affinity::grouped_average_cosine grap;
+  const matrix_view<float> good(out.data(), 7, 6);
+  auto bad = hidden;
+  bad.hidden.data = nullptr;
+  expect(status_code::null_pointer, "hidden", dot, bad, good);
+  expect(status_code::null_pointer, "hidden", grap, bad, good);
+  bad = hidden;
+  bad.hidden.rows = -1;
+  expect(status_code::out_of_range, "hidden", dot, bad, good);
+  bad = hidden;
+  bad.hidden.stride = 11;
+  expect(status_code::out_of_range, "hidden", dot, bad, good);
+  bad = hidden;
+  bad.hidden.rows = std::int64_t{1} << 31;
+  expect(status_code::index_overflow, "hidden", dot, bad, good);
+  bad = hidden;
+  bad.hidden.stride = INT64_MAX / 2;
+  expect(status_code::index_overflow, "hidden", dot, bad, good);
+  bad = hidden;
+  bad.gate.data = nullptr;
+  expect(status_code::null_pointer, "gate", cosine, bad, good);
+  bad = hidden;
+  bad.gate.rows = 0;
+  expect(status_code::out_of_range, "gate", dot, bad, good);
+  bad = hidden;
+  bad.gate.rows = std::int64_t{1} << 31;
+  expect(status_code::index_overflow, "gate", dot, bad, good);
+  bad = hidden;
+  bad.gate.cols = 11;
+  expect(status_code::shape_mismatch, "gate", dot, bad, good);
+  bad = hidden;
+  for (std::int32_t experts : {0, -1, 13}) {
+    bad.experts = experts;
+    expect(status_code::out_of_range, "experts", grap, bad, good);
+  }
+  expect(status_code::null_pointer, "affinity", dot, hidden, {nullptr, 7, 6});
+  expect(status_code::shape_mismatch, "affinity", dot, hidden, {out.data(), 6, 6});
+  expect(status_code::shape_mismatch, "affinity", dot, hidden, {out.data(), 7, 5});
+  expect(status_code::out_of_range, "affinity", dot, hidden, {out.data(), 7, 6, 5});
+  const std::size_t needed = affinity::host_affinity_workspace_bytes(resonance::serial_executor{}, dot, hidden);
+  expect(status_code::workspace_too_small, "workspace", dot, hidden, good, needed - 1);
+}
+
+TEST_F(HostAffinityErrors, NameTheArgumentAmongLogitsToo) {
+  const matrix_view<float> good(out.data(), 7, 6);
+  auto bad = logits;
+  bad.logits.data = nullptr;
+  expect(status_code::null_pointer, "logits", affinity::logits{}, bad, good);
+  bad = logits;
+  bad.logits.cols = 0;
+  expect(status_code::out_of_range, "logits", affinity::logits{}, bad, good);
+  bad = logits;
+  bad.logits.rows = std::int64_t{1} << 31;
+  expect(status_code::index_overflow, "logits", affinity::logits{}, bad, good);
+  bad = logits;
+  bad.token_norms = nullptr;
+  expect(status_code::null_pointer, "token_norms", affinity::cosine_of_logits{}, bad, good);
+  bad = logits;
+  bad.gate_norms = nullptr;
+  expect(status_code::null_pointer, "gate_norms", affinity::cosine_of_logits{}, bad, good);
+  expect(status_code::shape_mismatch, "affinity", affinity::logits{}, logits, {out.data(), 7, 5});
+}
+
+TEST_F(HostAffinityErrors, TheQueryAnswersZeroForABadInput) {
+  hidden.experts = 0;
+  EXPECT_EQ(affinity::host_affinity_workspace_bytes(resonance::serial_executor{}, affinity::grouped_average{}, hidden),
+            0U);
+}
+
+}  // namespace

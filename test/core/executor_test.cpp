@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <resonance/core/executor.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "support/executors.hpp"
+
+namespace {
+
+namespace detail = resonance::detail;
+
+TEST(SerialExecutor, RunsInOrder) {
+  std::vector<int> order;
+  resonance::serial_executor{}.run(4, [&](int i) { order.push_back(i); });
+  EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3}));
+  EXPECT_EQ(resonance::serial_executor{}.workers(), 1);
+}
+
+TEST(Executors, CallEachIndexOnce) {
+  support::with_every_executor([](const auto& executor, const char* name) {
+    for (int count : {0, 1, 2, 7, 100}) {
+      const auto calls = std::make_unique<std::atomic<int>[]>(101);
+      executor.run(count, [&](int i) { ++calls[static_cast<size_t>(i)]; });
+      for (int i = 0; i <= 100; ++i) ASSERT_EQ(calls[static_cast<size_t>(i)], i < count ? 1 : 0) << name << ' ' << i;
+    }
+    EXPECT_GE(executor.workers(), 1) << name;
+  });
+}
+
+TEST(PieceBegin, CutsIntoPiecesThatDifferByOneAtMost) {
+  for (std::int64_t count : {std::int64_t{1}, std::int64_t{7}, std::int64_t{16}, std::int64_t{1} << 40})
+    for (int pieces = 1; pieces <= 7; ++pieces) {
+      EXPECT_EQ(detail::piece_begin(count, pieces, 0), 0);
+      EXPECT_EQ(detail::piece_begin(count, pieces, pieces), count);
+      for (int i = 0; i < pieces; ++i) {
+        const std::int64_t length = detail::piece_begin(count, pieces, i + 1) - detail::piece_begin(count, pieces, i);
+        EXPECT_TRUE(length == count / pieces || length == count / pieces + 1) << length;
+      }
+    }
+}
+
+TEST(PieceCount, GivesEachWorkerAtLeastAGrainOrOneWorkerAll) {
+  const support::reverse_executor four(4);
+  EXPECT_EQ(detail::piece_count(four, 15, 16), 1);
+  EXPECT_EQ(detail::piece_count(four, 16, 16), 1);
+  EXPECT_EQ(detail::piece_count(four, 32, 16), 2);
+  EXPECT_EQ(detail::piece_count(four, 1000, 16), 4);
+  EXPECT_EQ(detail::piece_count(four, 0, 16), 1);
+  EXPECT_EQ(detail::piece_count(four, std::int64_t{1} << 50, 1), 4);
+}
+
+TEST(WorkerCount, IsAtLeastOne) {
+  EXPECT_EQ(detail::worker_count(support::reverse_executor(0)), 1);
+  EXPECT_EQ(detail::worker_count(support::reverse_executor(-3)), 1);
+  EXPECT_EQ(detail::worker_count(support::reverse_executor(3)), 3);
+}
+
+TEST(ForRanges, CoversEveryItemOnceWithPiecesBelowTheWorkerCount) {
+  support::with_every_executor([](const auto& executor, const char* name) {
+    for (std::int64_t count : {0, 1, 3, 31, 64, 1000}) {
+      std::vector<std::atomic<int>> visits(1000);
+      std::vector<std::atomic<int>> uses(static_cast<size_t>(executor.workers()));
+      detail::for_ranges(executor, count, 8, [&](std::int64_t begin, std::int64_t end, int piece) {
+        ++uses.at(static_cast<size_t>(piece));
+        for (std::int64_t i = begin; i < end; ++i) ++visits[static_cast<size_t>(i)];
+      });
+      for (std::int64_t i = 0; i < 1000; ++i) ASSERT_EQ(visits[static_cast<size_t>(i)], i < count ? 1 : 0) << name;
+      for (const auto& used : uses) ASSERT_LE(used, 1) << name;
+    }
+  });
+}
+
+TEST(ForRanges, DoesNotWakeTheExecutorForOnePiece) {
+  struct refusing {
+    int workers() const { return 8; }
+    void run(int, const std::function<void(int)>&) const { ADD_FAILURE() << "run was called"; }
+  };
+  int calls = 0;
+  detail::for_ranges(refusing{}, 10, 8, [&](std::int64_t begin, std::int64_t end, int piece) {
+    ++calls;
+    EXPECT_EQ(begin, 0);
+    EXPECT_EQ(end, 10);
+    EXPECT_EQ(piece, 0);
+  });
+  EXPECT_EQ(calls, 1);
+}
+
+}  // namespace

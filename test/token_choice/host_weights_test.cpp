@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <resonance/token_choice/host_weights.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "affinity/reference_score.hpp"
+#include "affinity/typed_rows.hpp"
+#include "reference/token_choice.hpp"
+#include "support/executors.hpp"
+#include "support/poison.hpp"
+#include "support/random.hpp"
+#include "token_choice/choice_reference.hpp"
+
+namespace {
+
+namespace affinity = resonance::affinity;
+namespace token_choice = resonance::token_choice;
+using resonance::assignment_view;
+using resonance::matrix_view;
+using resonance::status_code;
+
+template <class Executor, class Score>
+std::vector<float> run(const Executor& executor, const std::vector<float>& delta, const assignment_view& a,
+                       const Score& score, const token_choice::options& o) {
+  support::guarded_buffer<float> weights(static_cast<std::size_t>(a.slots()));
+  support::guarded_buffer<char> workspace(token_choice::host_weights_workspace_bytes(executor, a.experts), 1);
+  const resonance::status result =
+      token_choice::host_weights(executor, matrix_view<const float>(delta.data(), a.tokens, a.experts), a, score, o,
+                                 weights.data(), {workspace.data(), workspace.size()});
+  EXPECT_TRUE(result.ok()) << result.argument << ' ' << result.message();
+  EXPECT_TRUE(weights.intact() && workspace.intact());
+  return {weights.begin(), weights.end()};
+}
+
+//! A ragged list in which token t holds t mod (limit + 1) different experts, one slot in ten unassigned.
+struct ragged_list {
+  std::vector<std::int32_t> ids, token_of_slot;
+  std::vector<std::int64_t> offsets = {0};
+  assignment_view view;
+
+  ragged_list(support::random_source& random, std::size_t tokens, std::size_t experts) {
+    for (std::size_t t = 0; t < tokens; ++t) {
+      for (std::size_t e = 0; e < t % (experts + 1); ++e) {
+        ids.push_back(static_cast<std::int32_t>(e));
+        if (random.coin(0.1)) ids.back() = random.coin() ? -1 : static_cast<std::int32_t>(experts);
+        token_of_slot.push_back(static_cast<std::int32_t>(t));
+      }
+      offsets.push_back(static_cast<std::int64_t>(ids.size()));
+    }
+    view.tokens = static_cast<std::int64_t>(tokens);
+    view.experts = static_cast<std::int32_t>(experts);
+    view.ids = ids.data();
+    view.token_offsets = offsets.data();
+    view.token_of_slot = token_of_slot.data();
+  }
+};
+
+std::vector<float> random_delta(support::random_source& random, std::size_t count) {
+  std::vector<float> delta = support::normal_values(random, count, 2);
+  for (float& value : delta)
+    if (random.coin(0.05)) value = random.coin() ? -HUGE_VALF : std::numeric_limits<float>::quiet_NaN();
+  return delta;
+}
+
+template <class Score>
+class HostWeights : public ::testing::Test {};
+TYPED_TEST_SUITE(HostWeights, reference_score::all, reference_score::names);
+
+TYPED_TEST(HostWeights, GivesTokenChoicesOwnBitsForItsOwnSlots) {
+  support::random_source random(81);
+  for (std::size_t experts : {1, 6, 72, 257})
+    for (bool renormalize : {false, true}) {
+      const std::vector<float> logits = random_delta(random, 33 * experts);
+      token_choice::options o;
+      o.top_k = static_cast<std::int32_t>(experts < 8 ? experts : 8);
+      o.renormalize = renormalize;
+      o.routed_scaling_factor = 2.5F;
+      TypeParam score;
+      score.temperature = 1.3F;
+      auto chosen =
+          choice_reference::run(resonance::serial_executor{}, choice_reference::logits_source(logits, 33, experts),
+                                score, token_choice::top_k{}, o);
+      const assignment_view a =
+          resonance::as_assignments(resonance::choice_buffers{chosen.ids.data(), chosen.weights.data(), nullptr}, 33,
+                                    static_cast<std::int32_t>(experts), o.top_k);
+      EXPECT_TRUE(typed_rows::same_bits(run(resonance::serial_executor{}, chosen.delta, a, score, o), chosen.weights));
+    }
+}
+
+TYPED_TEST(HostWeights, WeighsARaggedListLikeTheReference) {
+  support::random_source random(82);
+  const TypeParam score;
+  const reference::score_options scoring = reference_score::options_of(score);
+  for (std::size_t tokens : {0, 1, 7, 33, 257})
+    for (bool renormalize : {false, true}) {
+      const std::size_t experts = 13;
+      const ragged_list list(random, tokens, experts);
+      std::vector<float> delta = random_delta(random, tokens * experts);
+      if (std::is_same<TypeParam, affinity::identity>::value)
+        for (float& value : delta) value = std::fabs(value) == HUGE_VALF ? value : std::fabs(value);
+      token_choice::options o;
+      o.renormalize = renormalize;
+      o.routed_scaling_factor = 0.5F;
+      const std::vector<float> weights = run(resonance::serial_executor{}, delta, list.view, score, o);
+      const reference::matrix exact = reference::widened(delta, tokens, experts);
+      const reference::matrix scores = reference::scores(exact, scoring);
+      for (std::size_t t = 0; t < tokens; ++t) {
+        const auto first = static_cast<std::size_t>(list.offsets[t]);
+        const auto last = static_cast<std::size_t>(list.offsets[t + 1]);
+        reference::id_table ids(1, last - first, -1);
+        for (std::size_t s = first; s < last; ++s)
+          if (reference::names_expert(list.ids[s], experts) &&
+              reference::choosable(exact(t, static_cast<std::size_t>(list.ids[s]))))
+            ids(0, s - first) = list.ids[s];
+        reference::choice_options options;
+        options.renormalize = renormalize;
+        options.routed_scaling_factor = 0.5;
+        const reference::matrix expected =
+            reference::weights_of(ids, reference::matrix(1, experts, scores.row(t)), scoring.function, options);
+        for (std::size_t s = first; s < last; ++s)
+          ASSERT_NEAR(weights[s], expected(0, s - first), 1e-5 * std::fabs(expected(0, s - first))) << t << ' ' << s;
+      }
+    }
+}
+
+TYPED_TEST(HostWeights, HasTheSameBitsOnEveryExecutor) {
+  support::random_source random(83);
+  const ragged_list list(random, 301, 13);
+  const std::vector<float> delta = random_delta(random, 301 * 13);
+  const token_choice::options o;
+  const std::vector<float> serial = run(resonance::serial_executor{}, delta, list.view, TypeParam{}, o);
+  support::with_every_executor([&](const auto& executor, const char* name) {
+    EXPECT_TRUE(typed_rows::same_bits(run(executor, delta, list.view, TypeParam{}, o), serial)) << name;
+  });
+}
+
+TEST(HostWeightsErrors, NameTheArgumentAndWriteNothing) {
+  const std::vector<float> delta(12, 1.0F);
+  std::vector<std::int32_t> ids = {0, 1, 2};
+  support::guarded_buffer<float> weights(3);
+  support::guarded_buffer<char> workspace(1024);
+  assignment_view good;
+  good.tokens = 3;
+  good.experts = 4;
+  good.slots_per_token = 1;
+  good.ids = ids.data();
+  const auto expect = [&](status_code code, const char* argument, matrix_view<const float> matrix,
+                          const assignment_view& a, const affinity::softmax& score, const token_choice::options& o,
+                          float* out, std::size_t bytes) {
+    const resonance::status result =
+        token_choice::host_weights(resonance::serial_executor{}, matrix, a, score, o, out, {workspace.data(), bytes});
+    EXPECT_EQ(result.code, code) << argument << ": " << result.argument;
+    EXPECT_EQ(std::string(result.argument), argument);
+    EXPECT_TRUE(weights.untouched() && workspace.untouched()) << argument;
+  };
+  const matrix_view<const float> matrix(delta.data(), 3, 4);
+  const token_choice::options o;
+  expect(status_code::null_pointer, "affinity", {nullptr, 3, 4}, good, {}, o, weights.data(), 1024);
+  expect(status_code::shape_mismatch, "affinity", {delta.data(), 2, 4}, good, {}, o, weights.data(), 1024);
+  expect(status_code::shape_mismatch, "affinity", {delta.data(), 3, 3}, good, {}, o, weights.data(), 1024);
+  assignment_view bad = good;
+  bad.ids = nullptr;
+  expect(status_code::null_pointer, "assignments.ids", matrix, bad, {}, o, weights.data(), 1024);
+  bad = good;
+  bad.experts = 0;
+  expect(status_code::out_of_range, "assignments.experts", matrix, bad, {}, o, weights.data(), 1024);
+  affinity::softmax cold;
+  cold.temperature = 0.0F;
+  expect(status_code::out_of_range, "temperature", matrix, good, cold, o, weights.data(), 1024);
+  token_choice::options scaled;
+  scaled.routed_scaling_factor = std::numeric_limits<float>::infinity();
+  expect(status_code::out_of_range, "routed_scaling_factor", matrix, good, {}, scaled, weights.data(), 1024);
+  expect(status_code::null_pointer, "weights", matrix, good, {}, o, nullptr, 1024);
+  const std::size_t needed = token_choice::host_weights_workspace_bytes(resonance::serial_executor{}, 4);
+  expect(status_code::workspace_too_small, "workspace", matrix, good, {}, o, weights.data(), needed - 1);
+}
+
+}  // namespace
