@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <resonance/affinity/host_affinity.hpp>
 
-#include <cfloat>
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -23,7 +21,6 @@ namespace {
 namespace affinity = resonance::affinity;
 using resonance::matrix_view;
 using resonance::status;
-using resonance::status_code;
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 constexpr float nan = std::numeric_limits<float>::quiet_NaN();
@@ -40,9 +37,9 @@ matrix_view<float> whole(support::guarded_buffer<float>& buffer, std::size_t row
 }
 
 //! Runs host_affinity in a workspace of exactly the answered size at an odd address, and checks the red zones.
-template <class Executor, class Metric, class Input>
-std::vector<float> run(const Executor& executor, const Metric& metric, const Input& input, std::size_t tokens,
-                       std::size_t experts) {
+template <class Metric, class Input>
+std::vector<float> run(const support::any_executor& executor, const Metric& metric, const Input& input,
+                       std::size_t tokens, std::size_t experts) {
   support::guarded_buffer<float> out(tokens * experts);
   support::guarded_buffer<char> workspace(affinity::host_affinity_workspace_bytes(executor, metric, input), 1);
   const status result = affinity::host_affinity(executor, metric, input, whole(out, tokens, experts),
@@ -100,7 +97,7 @@ TYPED_TEST(HostAffinity, ScoresAGateLikeTheReference) {
     affinity::hidden_input<TypeParam> input;
     input.hidden = x.view();
     input.gate = w.view();
-    const resonance::serial_executor serial;
+    const support::any_executor serial = support::serial();
     expect_near(run(serial, affinity::dot{}, input, s.tokens, s.experts), reference::dot(x.exact(), w.exact()),
                 reference::dot(x.magnitudes(), w.magnitudes()));
     expect_near(run(serial, affinity::cosine{}, input, s.tokens, s.experts), reference::cosine(x.exact(), w.exact()),
@@ -116,7 +113,7 @@ TYPED_TEST(HostAffinity, ScoresSlicesLikeTheReference) {
     affinity::hidden_input<TypeParam> input;
     input.hidden = x.view();
     input.experts = static_cast<std::int32_t>(s.experts);
-    const resonance::serial_executor serial;
+    const support::any_executor serial = support::serial();
     for (bool weighted : {false, true}) {
       input.slice_weights = weighted ? v.data() : nullptr;
       const std::vector<double> weights(v.begin(), weighted ? v.end() : v.begin());
@@ -141,7 +138,7 @@ TYPED_TEST(HostAffinity, TakesLogitsAsTheyAreOrOverTheirNorms) {
     gate_norms[0] = 0;
     affinity::logits_input<TypeParam> input;
     input.logits = logits.view();
-    const resonance::serial_executor serial;
+    const support::any_executor serial = support::serial();
     EXPECT_TRUE(typed_rows::same_bits(run(serial, affinity::logits{}, input, s.tokens, s.experts), logits.values));
     input.token_norms = token_norms.data();
     input.gate_norms = gate_norms.data();
@@ -184,7 +181,7 @@ TYPED_TEST(HostAffinity, HasTheBitsOfTheWrittenOrder) {
       weighted_grap.push_back(product(a, v.data(), begin, end) /
                               (token_norm * std::sqrt(product(v.data(), v.data(), begin, end))));
     }
-  const resonance::serial_executor serial;
+  const support::any_executor serial = support::serial();
   EXPECT_TRUE(typed_rows::same_bits(run(serial, affinity::dot{}, input, tokens, experts), dot));
   EXPECT_TRUE(typed_rows::same_bits(run(serial, affinity::cosine{}, input, tokens, experts), cosine));
   EXPECT_TRUE(typed_rows::same_bits(run(serial, affinity::grouped_average_cosine{}, input, tokens, experts), grap));
@@ -202,7 +199,7 @@ TYPED_TEST(HostAffinity, HasTheSameBitsOnEveryExecutor) {
   input.hidden = x.view();
   input.gate = w.view();
   input.experts = static_cast<std::int32_t>(experts);
-  const resonance::serial_executor serial;
+  const support::any_executor serial = support::serial();
   const std::vector<float> cosine = run(serial, affinity::cosine{}, input, tokens, experts);
   const std::vector<float> grap = run(serial, affinity::grouped_average_cosine{}, input, tokens, experts);
   support::with_every_executor([&](const auto& executor, const char* name) {
@@ -216,7 +213,7 @@ TYPED_TEST(HostAffinity, WritesPlusInfinityAsTheLargestFiniteLogit) {
   const std::vector<TypeParam> logits = typed_rows::narrowed<TypeParam>({infinity, -infinity, nan, -0.0F});
   affinity::logits_input<TypeParam> input;
   input.logits = {logits.data(), 2, 2};
-  const std::vector<float> delta = run(resonance::serial_executor{}, affinity::logits{}, input, 2, 2);
+  const std::vector<float> delta = run(support::serial(), affinity::logits{}, input, 2, 2);
   EXPECT_EQ(static_cast<double>(delta[0]), typed_rows::largest<TypeParam>());
   EXPECT_EQ(delta[1], -infinity);
   EXPECT_TRUE(std::isnan(delta[2]));
@@ -230,13 +227,13 @@ TEST(HostAffinityMixedTypes, ReadsAGateOfAnotherTypeThanTheTokens) {
   affinity::hidden_input<resonance::bfloat16, float> input;
   input.hidden = x.view();
   input.gate = w.view();
-  expect_near(run(resonance::serial_executor{}, affinity::dot{}, input, 33, 6), reference::dot(x.exact(), w.exact()),
+  expect_near(run(support::serial(), affinity::dot{}, input, 33, 6), reference::dot(x.exact(), w.exact()),
               reference::dot(x.magnitudes(), w.magnitudes()));
   affinity::hidden_input<float, resonance::bfloat16> swapped;
   swapped.hidden = w.view();
   swapped.gate = x.view();
-  expect_near(run(resonance::serial_executor{}, affinity::cosine{}, swapped, 6, 33),
-              reference::cosine(w.exact(), x.exact()), reference::cosine(w.magnitudes(), x.magnitudes()));
+  expect_near(run(support::serial(), affinity::cosine{}, swapped, 6, 33), reference::cosine(w.exact(), x.exact()),
+              reference::cosine(w.magnitudes(), x.magnitudes()));
 }
 
 TEST(HostAffinityFacts, GrapOfAnIndicatorIsOneHotAndSquaresSumToOneAtMost) {
@@ -249,18 +246,16 @@ TEST(HostAffinityFacts, GrapOfAnIndicatorIsOneHotAndSquaresSumToOneAtMost) {
   affinity::hidden_input<float> input;
   input.hidden = {x.data(), 13, 77};
   input.experts = 13;
-  const std::vector<float> one_hot =
-      run(resonance::serial_executor{}, affinity::grouped_average_cosine{}, input, 13, 13);
+  const std::vector<float> one_hot = run(support::serial(), affinity::grouped_average_cosine{}, input, 13, 13);
   for (std::size_t t = 0; t < 13; ++t)
     for (std::size_t e = 0; e < 13; ++e) EXPECT_NEAR(one_hot[t * 13 + e], t == e ? 1.0 : 0.0, 2e-7);
 
   support::random_source random(37);
   x = support::normal_values(random, x.size());
   input.hidden = {x.data(), 13, 77};
-  const std::vector<float> delta = run(resonance::serial_executor{}, affinity::grouped_average_cosine{}, input, 13, 13);
+  const std::vector<float> delta = run(support::serial(), affinity::grouped_average_cosine{}, input, 13, 13);
   for (float& value : x) value *= 1024.0F;  // a power of two scales every sum exactly
-  const std::vector<float> scaled =
-      run(resonance::serial_executor{}, affinity::grouped_average_cosine{}, input, 13, 13);
+  const std::vector<float> scaled = run(support::serial(), affinity::grouped_average_cosine{}, input, 13, 13);
   EXPECT_TRUE(typed_rows::same_bits(delta, scaled));
   for (std::size_t t = 0; t < 13; ++t) {
     double squares = 0;
@@ -276,7 +271,7 @@ TEST(HostAffinityEdges, AZeroRowScoresZeroAndANanRowNan) {
   input.hidden = {x.data(), 3, 4};
   input.gate = {w.data(), 2, 4};
   input.experts = 2;
-  const resonance::serial_executor serial;
+  const support::any_executor serial = support::serial();
   const std::vector<float> cosine = run(serial, affinity::cosine{}, input, 3, 2);
   EXPECT_EQ(cosine[0], 0.0F);
   EXPECT_EQ(cosine[1], 0.0F);
@@ -294,7 +289,7 @@ TEST(HostAffinityEdges, WritesStridedRowsAndNothingBetweenThem) {
   affinity::hidden_input<float> input;
   input.hidden = x.view();
   input.gate = w.view();
-  const resonance::serial_executor serial;
+  const support::any_executor serial = support::serial();
   const std::vector<float> dense = run(serial, affinity::dot{}, input, 33, 6);
   support::guarded_buffer<float> out(33 * 11);
   support::guarded_buffer<char> workspace(affinity::host_affinity_workspace_bytes(serial, affinity::dot{}, input));
@@ -318,113 +313,13 @@ TEST(HostAffinityEdges, RowsBeyondTwoToThe31Elements) {
   input.hidden = {hidden.data(), 2, 2, stride};
   input.experts = 2;
   std::vector<char> workspace(
-      affinity::host_affinity_workspace_bytes(resonance::serial_executor{}, affinity::grouped_average{}, input));
-  ASSERT_TRUE(affinity::host_affinity(resonance::serial_executor{}, affinity::grouped_average{}, input,
+      affinity::host_affinity_workspace_bytes(support::serial(), affinity::grouped_average{}, input));
+  ASSERT_TRUE(affinity::host_affinity(support::serial(), affinity::grouped_average{}, input,
                                       matrix_view<float>(out.data(), 2, 2, stride),
                                       {workspace.data(), workspace.size()})
                   .ok());
   EXPECT_EQ(out[0], 3.0F);
   EXPECT_EQ(out[static_cast<std::size_t>(stride) + 1], 5.0F);
-}
-
-class HostAffinityErrors : public ::testing::Test {
- protected:
-  HostAffinityErrors() : x(7 * 12, 1.0F), w(6 * 12, 1.0F), norms(7, 1.0F), out(7 * 6), workspace(4096) {
-    hidden.hidden = {x.data(), 7, 12};
-    hidden.gate = {w.data(), 6, 12};
-    hidden.experts = 6;
-    logits.logits = {x.data(), 7, 6};
-    logits.token_norms = norms.data();
-    logits.gate_norms = norms.data();
-  }
-
-  template <class Metric, class Input>
-  void expect(status_code code, const char* argument, const Metric& metric, const Input& input,
-              matrix_view<float> affinity, std::size_t bytes = 4096) {
-    const status result =
-        affinity::host_affinity(resonance::serial_executor{}, metric, input, affinity, {workspace.data(), bytes});
-    EXPECT_EQ(result.code, code) << argument << ": " << result.argument << ' ' << result.message();
-    EXPECT_EQ(std::string(result.argument), argument);
-    EXPECT_TRUE(out.untouched() && workspace.untouched()) << argument;
-  }
-
-  std::vector<float> x, w, norms;
-  support::guarded_buffer<float> out;
-  support::guarded_buffer<char> workspace;
-  affinity::hidden_input<float> hidden;
-  affinity::logits_input<float> logits;
-};
-
-TEST_F(HostAffinityErrors, NameTheArgumentAndWriteNothing) {
-  const affinity::dot dot;
-  const affinity::cosine cosine;
-  const affinity::grouped_average_cosine grap;
-  const matrix_view<float> good(out.data(), 7, 6);
-  auto bad = hidden;
-  bad.hidden.data = nullptr;
-  expect(status_code::null_pointer, "hidden", dot, bad, good);
-  expect(status_code::null_pointer, "hidden", grap, bad, good);
-  bad = hidden;
-  bad.hidden.rows = -1;
-  expect(status_code::out_of_range, "hidden", dot, bad, good);
-  bad = hidden;
-  bad.hidden.stride = 11;
-  expect(status_code::out_of_range, "hidden", dot, bad, good);
-  bad = hidden;
-  bad.hidden.rows = std::int64_t{1} << 31;
-  expect(status_code::index_overflow, "hidden", dot, bad, good);
-  bad = hidden;
-  bad.hidden.stride = INT64_MAX / 2;
-  expect(status_code::index_overflow, "hidden", dot, bad, good);
-  bad = hidden;
-  bad.gate.data = nullptr;
-  expect(status_code::null_pointer, "gate", cosine, bad, good);
-  bad = hidden;
-  bad.gate.rows = 0;
-  expect(status_code::out_of_range, "gate", dot, bad, good);
-  bad = hidden;
-  bad.gate.rows = std::int64_t{1} << 31;
-  expect(status_code::index_overflow, "gate", dot, bad, good);
-  bad = hidden;
-  bad.gate.cols = 11;
-  expect(status_code::shape_mismatch, "gate", dot, bad, good);
-  bad = hidden;
-  for (std::int32_t experts : {0, -1, 13}) {
-    bad.experts = experts;
-    expect(status_code::out_of_range, "experts", grap, bad, good);
-  }
-  expect(status_code::null_pointer, "affinity", dot, hidden, {nullptr, 7, 6});
-  expect(status_code::shape_mismatch, "affinity", dot, hidden, {out.data(), 6, 6});
-  expect(status_code::shape_mismatch, "affinity", dot, hidden, {out.data(), 7, 5});
-  expect(status_code::out_of_range, "affinity", dot, hidden, {out.data(), 7, 6, 5});
-  const std::size_t needed = affinity::host_affinity_workspace_bytes(resonance::serial_executor{}, dot, hidden);
-  expect(status_code::workspace_too_small, "workspace", dot, hidden, good, needed - 1);
-}
-
-TEST_F(HostAffinityErrors, NameTheArgumentAmongLogitsToo) {
-  const matrix_view<float> good(out.data(), 7, 6);
-  auto bad = logits;
-  bad.logits.data = nullptr;
-  expect(status_code::null_pointer, "logits", affinity::logits{}, bad, good);
-  bad = logits;
-  bad.logits.cols = 0;
-  expect(status_code::out_of_range, "logits", affinity::logits{}, bad, good);
-  bad = logits;
-  bad.logits.rows = std::int64_t{1} << 31;
-  expect(status_code::index_overflow, "logits", affinity::logits{}, bad, good);
-  bad = logits;
-  bad.token_norms = nullptr;
-  expect(status_code::null_pointer, "token_norms", affinity::cosine_of_logits{}, bad, good);
-  bad = logits;
-  bad.gate_norms = nullptr;
-  expect(status_code::null_pointer, "gate_norms", affinity::cosine_of_logits{}, bad, good);
-  expect(status_code::shape_mismatch, "affinity", affinity::logits{}, logits, {out.data(), 7, 5});
-}
-
-TEST_F(HostAffinityErrors, TheQueryAnswersZeroForABadInput) {
-  hidden.experts = 0;
-  EXPECT_EQ(affinity::host_affinity_workspace_bytes(resonance::serial_executor{}, affinity::grouped_average{}, hidden),
-            0U);
 }
 
 }  // namespace

@@ -27,8 +27,8 @@ using resonance::status_code;
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
-template <class Executor, class Score>
-std::vector<float> run(const Executor& executor, const Score& score, const std::vector<float>& delta,
+template <class Score>
+std::vector<float> run(const support::any_executor& executor, const Score& score, const std::vector<float>& delta,
                        std::size_t tokens, std::size_t experts, softmax_axis axis = softmax_axis::experts) {
   const auto rows = static_cast<std::int64_t>(tokens);
   const auto cols = static_cast<std::int64_t>(experts);
@@ -71,7 +71,7 @@ TYPED_TEST(HostScores, AgreeWithTheReferenceOverExperts) {
         score.logit_cap = cap;
         const std::vector<float> delta = random_delta(random, tokens * experts);
         expect_scores(
-            run(resonance::serial_executor{}, score, delta, tokens, experts), delta,
+            run(support::serial(), score, delta, tokens, experts), delta,
             reference::scores(reference::widened(delta, tokens, experts), reference_score::options_of(score)));
       }
 }
@@ -82,11 +82,10 @@ TYPED_TEST(HostScores, RunASoftmaxOverTokensWhereAsked) {
     for (std::size_t experts : {1, 6, 13}) {
       const TypeParam score;
       const std::vector<float> delta = random_delta(random, tokens * experts);
-      const std::vector<float> scores =
-          run(resonance::serial_executor{}, score, delta, tokens, experts, softmax_axis::tokens);
+      const std::vector<float> scores = run(support::serial(), score, delta, tokens, experts, softmax_axis::tokens);
       reference::matrix exact = reference::widened(delta, tokens, experts);
       if (TypeParam::normalized_over != resonance::normalizer::row) {
-        EXPECT_TRUE(typed_rows::same_bits(scores, run(resonance::serial_executor{}, score, delta, tokens, experts)));
+        EXPECT_TRUE(typed_rows::same_bits(scores, run(support::serial(), score, delta, tokens, experts)));
         continue;
       }
       if (std::is_same<TypeParam, affinity::relu_softmax>::value)
@@ -100,7 +99,7 @@ TYPED_TEST(HostScores, HaveTheSameBitsOnEveryExecutor) {
   support::random_source random(43);
   const std::vector<float> delta = random_delta(random, 257 * 130);
   for (softmax_axis axis : {softmax_axis::experts, softmax_axis::tokens}) {
-    const std::vector<float> serial = run(resonance::serial_executor{}, TypeParam{}, delta, 257, 130, axis);
+    const std::vector<float> serial = run(support::serial(), TypeParam{}, delta, 257, 130, axis);
     support::with_every_executor([&](const auto& executor, const char* name) {
       EXPECT_TRUE(typed_rows::same_bits(run(executor, TypeParam{}, delta, 257, 130, axis), serial)) << name;
     });
@@ -109,7 +108,7 @@ TYPED_TEST(HostScores, HaveTheSameBitsOnEveryExecutor) {
 
 TYPED_TEST(HostScores, AreFiniteForAPresentPairAndAbsentWhereAllIsAbsent) {
   const std::vector<float> delta = {infinity, 0.0F, -FLT_MAX, -infinity, -infinity, -infinity};
-  const std::vector<float> scores = run(resonance::serial_executor{}, TypeParam{}, delta, 2, 3);
+  const std::vector<float> scores = run(support::serial(), TypeParam{}, delta, 2, 3);
   for (std::size_t i = 0; i < 3; ++i) EXPECT_TRUE(std::isfinite(scores[i])) << i << ": " << scores[i];
   for (std::size_t i = 3; i < 6; ++i) EXPECT_EQ(scores[i], -infinity) << i;
   if (TypeParam::normalized_over == resonance::normalizer::row) {
@@ -123,10 +122,9 @@ TYPED_TEST(HostScores, ReadAndWriteStridedRows) {
   std::vector<float> dense;
   for (std::size_t t = 0; t < 9; ++t) dense.insert(dense.end(), padded.begin() + t * 10, padded.begin() + t * 10 + 6);
   for (softmax_axis axis : {softmax_axis::experts, softmax_axis::tokens}) {
-    const std::vector<float> expected = run(resonance::serial_executor{}, TypeParam{}, dense, 9, 6, axis);
+    const std::vector<float> expected = run(support::serial(), TypeParam{}, dense, 9, 6, axis);
     support::guarded_buffer<float> out(9 * 8);
-    ASSERT_TRUE(affinity::host_scores(resonance::serial_executor{}, TypeParam{},
-                                      matrix_view<const float>(padded.data(), 9, 6, 10),
+    ASSERT_TRUE(affinity::host_scores(support::serial(), TypeParam{}, matrix_view<const float>(padded.data(), 9, 6, 10),
                                       matrix_view<float>(out.data(), 9, 6, 8), axis)
                     .ok());
     EXPECT_TRUE(out.intact());
@@ -142,7 +140,7 @@ TYPED_TEST(HostScores, NameTheBadArgumentAndWriteNothing) {
   support::guarded_buffer<float> out(12);
   const auto expect = [&](status_code code, const char* argument, const TypeParam& score, matrix_view<const float> from,
                           matrix_view<float> to) {
-    const status result = affinity::host_scores(resonance::serial_executor{}, score, from, to);
+    const status result = affinity::host_scores(support::serial(), score, from, to);
     EXPECT_EQ(result.code, code) << argument;
     EXPECT_EQ(std::string(result.argument), argument);
     EXPECT_TRUE(out.untouched()) << argument;

@@ -82,7 +82,7 @@ TYPED_TEST(ScoreFunction, SelectsByDeltaWhereTheFunctionRises) {
 }
 
 TEST(Activate, AgreesWithTheReferenceElementwise) {
-  for (float x = -80.0F; x < 100.0F; x += 0.03125F) {
+  for (float x = -87.0F; x < 100.0F; x += 0.03125F) {
     EXPECT_EQ(affinity::identity::activate(x), x);
     EXPECT_EQ(affinity::softmax::activate(x), x);
     EXPECT_EQ(affinity::relu_softmax::activate(x), x > 0 ? x : 0.0F);
@@ -90,6 +90,14 @@ TEST(Activate, AgreesWithTheReferenceElementwise) {
     EXPECT_NEAR(affinity::sigmoid::activate(x), sigmoid, 1e-6 * sigmoid) << x;
     const double sqrt_softplus = reference::sqrt_softplus(x);
     EXPECT_NEAR(affinity::sqrt_softplus::activate(x), sqrt_softplus, 1e-6 * sqrt_softplus) << x;
+  }
+}
+
+//! ln(1 + e^x) vanishes from fp32 below -87.33, its root only below twice that.
+TEST(Activate, SqrtSoftplusReachesAsFarDownAsItsRoot) {
+  for (float x = -170.0F; x < -80.0F; x += 0.03125F) {
+    const double expected = reference::sqrt_softplus(x);
+    EXPECT_NEAR(affinity::sqrt_softplus::activate(x), expected, 1e-6 * expected) << x;
   }
 }
 

@@ -65,7 +65,7 @@ double separation_everywhere(const stored_rows<Row>& x, const assignment_view& a
 
 template <class Row>
 class HostBalance : public ::testing::Test {};
-TYPED_TEST_SUITE(HostBalance, permute_test::row_types);
+TYPED_TEST_SUITE(HostBalance, permute_test::row_types, );
 
 TYPED_TEST(HostBalance, RouterStatisticsAgreeWithTheReference) {
   support::random_source random(111);

@@ -31,7 +31,7 @@ std::vector<double> random_distribution(support::random_source& random, std::siz
 template <class Count>
 class LoadFigures : public ::testing::Test {};
 using count_types = ::testing::Types<std::int32_t, std::int64_t>;
-TYPED_TEST_SUITE(LoadFigures, count_types);
+TYPED_TEST_SUITE(LoadFigures, count_types, );
 
 TYPED_TEST(LoadFigures, AgreeWithTheReference) {
   support::random_source random(101);

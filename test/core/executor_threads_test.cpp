@@ -26,16 +26,19 @@ TEST(ThreadPool, OfOneRunsInTheCallingThread) {
 
 TEST(ThreadPool, RunsItsWorkersAtTheSameTime) {
   const resonance::thread_pool pool(4);
-  std::mutex mutex;
-  std::condition_variable all_here;
-  int arrived = 0;
-  // Each call waits for the other three: a pool with fewer than four threads at work would never return.
-  pool.run(4, [&](int) {
-    std::unique_lock<std::mutex> lock(mutex);
-    if (++arrived == 4) all_here.notify_all();
-    all_here.wait(lock, [&] { return arrived == 4; });
-  });
-  EXPECT_EQ(arrived, 4);
+  // Each call waits for the other three: a pool with fewer than four threads at work would never return. After the
+  // first round the workers are asleep and have to be woken.
+  for (int round = 0; round < 50; ++round) {
+    std::mutex mutex;
+    std::condition_variable all_here;
+    int arrived = 0;
+    pool.run(4, [&](int) {
+      std::unique_lock<std::mutex> lock(mutex);
+      if (++arrived == 4) all_here.notify_all();
+      all_here.wait(lock, [&] { return arrived == 4; });
+    });
+    EXPECT_EQ(arrived, 4);
+  }
 }
 
 TEST(ThreadPool, MakesWritesVisibleToTheCaller) {

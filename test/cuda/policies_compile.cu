@@ -36,7 +36,7 @@ __global__ void weights(const Score score, const resonance::token_choice::option
                         std::uint64_t* keys) {
   for (std::int64_t k = 0; k < count; ++k)
     keys[k] = resonance::pack_key(resonance::order_key(score.unbiased_key(delta[k])), static_cast<std::uint32_t>(k));
-  if (resonance::token_choice::needs_row_sum<Score>(options) && !(terms.sum > 0.0f)) return;
+  if (resonance::token_choice::needs_row_terms<Score>(options) && !(terms.sum > 0.0f)) return;
   resonance::token_choice::weigh_slots(
       score, options, terms, count, [=](std::int64_t k) { return delta[k]; },
       [=](std::int64_t k) -> float& { return weight[k]; });

@@ -158,6 +158,19 @@ TEST(HostExpertChoice, MayTakeATokenTwiceThatNamesItTwice) {
   EXPECT_EQ(support::values_of(got.scores), (std::vector<float>{3, 2, 5, 0}));
 }
 
+TEST(HostExpertChoice, FindsNobodyInAnEmptyList) {
+  const std::vector<std::int64_t> offsets(8, 0);
+  assignment_view nobody;
+  nobody.tokens = 7;
+  nobody.experts = 3;
+  nobody.token_offsets = offsets.data();
+  expert_choice::options o;
+  o.capacity = 2;
+  const rows got = choose(nobody, 7, 3, o);
+  EXPECT_EQ(support::values_of(got.ids), std::vector<std::int32_t>(6, -1));
+  EXPECT_EQ(support::values_of(got.scores), std::vector<float>(6, 0.0F));
+}
+
 TEST(HostExpertChoice, LeavesOutScoresThatNobodyAsksFor) {
   support::random_source random(5);
   const support::random_choices choices(random, {33, 13, 2});

@@ -125,7 +125,6 @@ struct ragged_copy {
   resonance::assignment_view shape;
 
   ragged_copy(const resonance::assignment_view& regular, bool keep_unassigned) : shape(regular) {
-    token_of_slot.reserve(1);  // the view's pointer is required even where no slot is left
     for (std::int64_t t = 0; t < regular.tokens; ++t) {
       for (std::int64_t slot = regular.begin(t); slot < regular.end(t); ++slot) {
         if (!keep_unassigned && !regular.assigned(slot)) continue;

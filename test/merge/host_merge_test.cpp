@@ -140,7 +140,11 @@ void expect_reference(const support::random_choices& c, const merge::expert_side
   expect_regular(merge_everywhere<merge::token_only>(choices, {}), c, false, expected(merge_kind::token_only, ids));
   expect_regular(merge_everywhere<merge::intersection>(choices, expert), c, true,
                  expected(merge_kind::intersection, ids));
-  expect_ragged(merge_everywhere<merge::union_>(choices, expert), c, expected(merge_kind::union_, ids));
+  // A slot that was only filled (affinity -inf) is no choice, and a union has no need of fillers.
+  reference::id_table really_chosen = ids;
+  for (std::size_t slot = 0; slot < c.slots(); ++slot)
+    if (!reference::choosable(static_cast<double>(c.affinity[slot]))) really_chosen.values[slot] = -1;
+  expect_ragged(merge_everywhere<merge::union_>(choices, expert), c, expected(merge_kind::union_, really_chosen));
   // Experts alone: the token's own choice does not even set the order of its slots.
   const reference::id_table nothing_chosen(c.tokens(), c.top_k(), -1);
   assignment_view shape_only = choices;

@@ -36,7 +36,7 @@ stored_rows<Row> permute_everywhere(const stored_rows<Row>& x, const permute::ro
 
 template <class Row>
 class HostPermute : public ::testing::Test {};
-TYPED_TEST_SUITE(HostPermute, permute_test::row_types);
+TYPED_TEST_SUITE(HostPermute, permute_test::row_types, );
 
 TYPED_TEST(HostPermute, CopiesTheBitsOfEveryRowAndZeroesThePadding) {
   support::random_source random(83);

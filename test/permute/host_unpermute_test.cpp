@@ -58,7 +58,7 @@ Row combined(const stored_rows<Row>& permuted, const planned<std::int32_t>& plan
 
 template <class Row>
 class HostUnpermute : public ::testing::Test {};
-TYPED_TEST_SUITE(HostUnpermute, permute_test::row_types);
+TYPED_TEST_SUITE(HostUnpermute, permute_test::row_types, );
 
 TYPED_TEST(HostUnpermute, SumsWeightedRowsInSlotOrder) {
   support::random_source random(91);

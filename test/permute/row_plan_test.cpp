@@ -15,7 +15,7 @@ using namespace resonance;
 template <class Index>
 class RowPlan : public ::testing::Test {};
 using index_types = ::testing::Types<std::int32_t, std::int64_t>;
-TYPED_TEST_SUITE(RowPlan, index_types);
+TYPED_TEST_SUITE(RowPlan, index_types, );
 
 TYPED_TEST(RowPlan, NamesWhatIsMissing) {
   support::random_source random(81);

@@ -62,7 +62,7 @@ void expect_plan(const plan_arrays<Index>& got, const reference::plan_result& ex
 template <class Index>
 class HostPlan : public ::testing::Test {};
 using index_types = ::testing::Types<std::int32_t, std::int64_t>;
-TYPED_TEST_SUITE(HostPlan, index_types);
+TYPED_TEST_SUITE(HostPlan, index_types, );
 
 TYPED_TEST(HostPlan, AgreesWithTheReference) {
   support::random_source random(72);
@@ -171,7 +171,7 @@ class RefusedPlan : public ::testing::Test {
   plan_arrays<Index> out;
   plan::outputs<Index> given;
 };
-TYPED_TEST_SUITE(RefusedPlan, index_types);
+TYPED_TEST_SUITE(RefusedPlan, index_types, );
 
 TYPED_TEST(RefusedPlan, BadAssignmentsAndOptions) {
   this->view.ids = nullptr;

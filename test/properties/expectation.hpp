@@ -83,6 +83,22 @@ reference::matrix library_scores(const routed& r, const Score& score) {
   return reference::widened(scores, static_cast<std::size_t>(r.tokens), static_cast<std::size_t>(r.experts));
 }
 
+//! Weights of chosen ids. A renormalized softmax is one over the chosen, which needs no scores of the row: in exact
+//! numbers the same, but without their underflow.
+template <class Score>
+reference::matrix expected_weights(const routed& r, const Score& score, const reference::id_table& ids,
+                                   const reference::matrix& scores, const told_options& told) {
+  if (Score::normalized_over != resonance::normalizer::row || !told.choice.renormalize)
+    return reference::weights_of(ids, scores, told.score.function, told.choice);
+  resonance::affinity::softmax_over_chosen plain;
+  plain.temperature = score.temperature;
+  plain.logit_cap = score.logit_cap;
+  reference::matrix arguments = library_scores(r, plain);
+  if (told.score.function == reference::score_function::relu_softmax)
+    for (double& value : arguments.values) value = std::max(value, 0.0);
+  return reference::weights_of(ids, arguments, reference::score_function::softmax_over_chosen, told.choice);
+}
+
 //! What the reference expects of merge: assignments with places, ranks and weights, and their flat slots.
 struct expected_merge {
   std::vector<reference::assignment> assignments;
@@ -98,8 +114,8 @@ struct expected_merge {
 
 //! A ragged list counts a token's slots without gaps: its own choices as they stand, then the gained by rising id;
 //! expert_only has no own choices. Weights are those of the whole set.
-inline void make_ragged(expected_merge& merged, std::size_t tokens, const reference::matrix& scores, bool expert_only,
-                        const told_options& told) {
+template <class WeightsOf>
+void make_ragged(expected_merge& merged, std::size_t tokens, bool expert_only, const WeightsOf& weights_of) {
   std::vector<reference::assignment>& list = merged.assignments;
   if (expert_only) {
     std::sort(list.begin(), list.end(), [](const reference::assignment& a, const reference::assignment& b) {
@@ -117,15 +133,14 @@ inline void make_ragged(expected_merge& merged, std::size_t tokens, const refere
   reference::id_table ids(tokens, most, -1);
   for (const reference::assignment& a : list)
     ids(static_cast<std::size_t>(a.token), static_cast<std::size_t>(a.slot)) = a.expert;
-  const reference::matrix weights = reference::weights_of(ids, scores, told.score.function, told.choice);
+  const reference::matrix weights = weights_of(ids);
   for (reference::assignment& a : list)
     a.weight = weights(static_cast<std::size_t>(a.token), static_cast<std::size_t>(a.slot));
   merged.slots = list.size();
 }
 
 //! C_i of experts that choose among all tokens.
-inline std::vector<std::size_t> expert_capacities(const reference::matrix& delta, double largest_chosen,
-                                                  const told_options& told) {
+inline std::vector<std::size_t> expert_capacities(const reference::matrix& delta, const told_options& told) {
   if (told.expert_capacity >= 0)
     return std::vector<std::size_t>(delta.cols, static_cast<std::size_t>(told.expert_capacity));
   std::vector<reference::assignment> all;
@@ -135,7 +150,6 @@ inline std::vector<std::size_t> expert_capacities(const reference::matrix& delta
         all.push_back({static_cast<std::int32_t>(t), 0, static_cast<std::int32_t>(e), delta(t, e), 0, 0});
   reference::prune_options options = told.prune;
   options.shared = false;
-  if (!options.delta_max) options.delta_max = std::max(largest_chosen, 0.0);
   return reference::prune(all, delta.rows, told.choice.slots(), delta.cols, options).capacities;
 }
 
@@ -260,6 +274,7 @@ void expect_route(const routed& r, const storage<Row>& s, const resonance::route
   unfilled.missing = reference::missing_choice::minus_one;
   const reference::choices found = reference::token_choice(delta, scores, bias, told.score.function, unfilled);
   const reference::choices chosen = reference::token_choice(delta, scores, bias, told.score.function, told.choice);
+  const reference::matrix weights = expected_weights(r, o.score, found.ids, scores, told);
   reference::matrix seen = delta;  // what merge reads: a filled slot has no affinity
   double largest_chosen = reference::absent;
   for (std::size_t t = 0; t < s.tokens; ++t) {
@@ -267,28 +282,24 @@ void expect_route(const routed& r, const storage<Row>& s, const resonance::route
       const std::int32_t id = found.ids(t, slot);
       const double wanted = id >= 0 ? delta(t, static_cast<std::size_t>(id)) : reference::absent;
       largest_chosen = std::max(largest_chosen, wanted);
-      if (id < 0 && chosen.ids(t, slot) >= 0 && G::keeps_token_choice)
+      if (id < 0 && chosen.ids(t, slot) >= 0 && !r.ragged)
         seen(t, static_cast<std::size_t>(chosen.ids(t, slot))) = reference::absent;
       EXPECT_EQ(r.topk_ids[t * k + slot], chosen.ids(t, slot)) << "token " << t << " slot " << slot;
       EXPECT_EQ(r.topk_affinity[t * k + slot], wanted) << "token " << t << " slot " << slot;
-      expect_close(r.topk_weights[t * k + slot], chosen.weights(t, slot), "topk_weights", t * k + slot);
+      expect_close(r.topk_weights[t * k + slot], weights(t, slot), "topk_weights", t * k + slot);
     }
   }
-  if (std::is_same<G, resonance::merge::intersection>::value) {
-    for (std::size_t t = 0; t < s.tokens; ++t)
-      for (std::size_t slot = 0; slot < k; ++slot)
-        if (found.ids(t, slot) < 0 && chosen.ids(t, slot) >= 0)
-          seen(t, static_cast<std::size_t>(chosen.ids(t, slot))) = reference::absent;
-  }
-
+  told_options told_prune = told;  // where experts are asked, delta_max is still the tokens'
+  if (G::needs_expert_choice && !told.prune.delta_max) told_prune.prune.delta_max = std::max(largest_chosen, 0.0);
   reference::token_lists expert_tokens;
-  if (G::needs_expert_choice)
-    expert_tokens = reference::expert_choice(delta, expert_capacities(delta, largest_chosen, told));
+  if (G::needs_expert_choice) expert_tokens = reference::expert_choice(delta, expert_capacities(delta, told_prune));
   expected_merge merged;
-  merged.assignments = reference::merge(kind_of<G>(), chosen.ids, chosen.weights, seen, expert_tokens, scores);
+  merged.assignments =
+      reference::merge(kind_of<G>(), r.ragged ? found.ids : chosen.ids, weights, seen, expert_tokens, scores);
   merged.slots = s.tokens * k;
   if (r.ragged) {
-    make_ragged(merged, s.tokens, scores, std::is_same<G, resonance::merge::expert_only>::value, told);
+    make_ragged(merged, s.tokens, std::is_same<G, resonance::merge::expert_only>::value,
+                [&](const reference::id_table& ids) { return expected_weights(r, o.score, ids, scores, told); });
     EXPECT_EQ(r.token_offsets, merged.token_offsets);
     if (::testing::Test::HasFailure()) return;
   }
@@ -305,7 +316,7 @@ void expect_route(const routed& r, const storage<Row>& s, const resonance::route
   }
   EXPECT_EQ(r.merged_ids, ids);
   EXPECT_EQ(r.rank_in_expert, ranks);
-  expect_prune(r, merged, told);
+  expect_prune(r, merged, told_prune);
   expect_plan(r, merged, told);
 }
 

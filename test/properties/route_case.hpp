@@ -311,9 +311,7 @@ told_options draw_options(support::random_source& random, storage<Row>& s,
   const bool may_sum = !std::is_same<F, resonance::affinity::identity>::value;
   told.choice.renormalize = o.choice.renormalize = may_sum && random.coin();
   if (!s.hostile && random.coin(0.3)) told.choice.routed_scaling_factor = o.choice.routed_scaling_factor = 2.5F;
-  // What a filled slot is to a union has a test of its own (metamorphic_test.cpp).
-  const bool may_fill = !std::is_same<G, resonance::merge::union_>::value;
-  if (may_fill && random.coin(0.3)) {
+  if (random.coin(0.3)) {
     o.choice.missing = resonance::token_choice::missing_choice::lowest_ids;
     told.choice.missing = reference::missing_choice::lowest_ids;
   }

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -96,6 +97,19 @@ TEST_F(PruneOptions, AffinityAndRanksAreNeededOnlyWhereTheyAreRead) {
   view.rank_in_expert = nullptr;
   EXPECT_TRUE(support::accepted(prune_with(prune::factor{1.0}, prune::position{})));
   EXPECT_TRUE(support::accepted(prune_with(prune::unlimited{}, prune::slot_major{})));
+}
+
+TEST_F(PruneOptions, DeltaMaxOfTheBatchMayComeFromElsewhere) {
+  const float elsewhere = 0.25F;
+  o.hidden = 64;
+  const prune::lower_bound rule{false, 0.0, 1, 10.0};
+  o.delta_max = &elsewhere;
+  ASSERT_TRUE(prune_with(rule, prune::affinity_order{}).ok());
+  EXPECT_EQ(out.capacities[0], 2);  // exp(64 * .0625 / 1.9375) / 6 = 1.31
+  float largest = -std::numeric_limits<float>::infinity();
+  for (const reference::assignment& a : batch.assignments)
+    largest = std::max(largest, batch.choices.affinity[batch.slot_of(a)]);
+  EXPECT_EQ(out.delta_max[0], largest);  // what is reported stays the assignments' own
 }
 
 TEST_F(PruneOptions, TopKStandsInForTheSlotsOfARaggedList) {

@@ -211,16 +211,18 @@ route_arrays<Index> route_by_stages(const Executor& executor, const Input& input
   if constexpr (M::reads != affinity::operand::logits) pruning.hidden = input.hidden.cols;
   std::vector<std::int64_t> capacities(static_cast<std::size_t>(shape.experts), o.expert_capacity);
   std::int64_t most_capacity = 0;
+  float chosen_delta_max = -std::numeric_limits<float>::infinity();  // of the tokens' choice, which a merge may lose
+  for (std::size_t slot = 0; slot < out.topk_ids.size(); ++slot)
+    if (out.topk_ids[slot] >= 0) chosen_delta_max = std::max(chosen_delta_max, out.topk_affinity[slot]);
   if (asks_experts) {
+    if (o.prune.delta_max == nullptr) pruning.delta_max = &chosen_delta_max;
     if (o.expert_capacity < 0) {
       prune::batch_facts batch;
       batch.tokens = shape.tokens;
       batch.experts = shape.experts;
       batch.top_k = shape.top_k;
       batch.hidden = pruning.hidden;
-      batch.delta_max = -std::numeric_limits<float>::infinity();
-      for (std::size_t slot = 0; slot < out.topk_ids.size(); ++slot)
-        if (out.topk_ids[slot] >= 0) batch.delta_max = std::max(batch.delta_max, out.topk_affinity[slot]);
+      batch.delta_max = *pruning.delta_max;
       run("expert_capacities", prune::host_expert_capacities_workspace_bytes<C>(executor, shape.tokens),
           [&](workspace_view w) {
             return prune::host_expert_capacities(executor, o.capacity, matrix_view<const float>(out.affinity_view()),

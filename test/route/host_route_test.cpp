@@ -123,7 +123,7 @@ const std::vector<route_shape>& route_shapes() {
 
 template <class Composition>
 class HostRoute : public ::testing::Test {};
-TYPED_TEST_SUITE(HostRoute, compositions);
+TYPED_TEST_SUITE(HostRoute, compositions, );
 
 TYPED_TEST(HostRoute, IsItsStagesBitForBit) {
   support::random_source random(121);
@@ -200,7 +200,7 @@ TYPED_TEST(HostRoute, WritesWhatIsAskedForAndNothingElse) {
   const batch_input<typename TypeParam::row> batch(random, s);
   const auto input = batch.template of<typename TypeParam::metric>();
   option_arrays arrays;
-  const auto o = options_of<TypeParam>(s, 1, arrays);
+  const auto o = options_of<TypeParam>(s, 3, arrays);
   const serial_executor serial;
   const support::any_executor executor(serial);
   const auto expected = route_test::route_all<index>(executor, input, o, s.batch).bits();

@@ -18,7 +18,9 @@
 #include "affinity/reference_score.hpp"
 #include "affinity/typed_rows.hpp"
 #include "reference/token_choice.hpp"
+#include "support/executors.hpp"
 #include "support/poison.hpp"
+#include "support/random.hpp"
 
 namespace choice_reference {
 
@@ -63,8 +65,8 @@ struct chosen {
 };
 
 //! Runs host_token_choice in exactly the answered workspace at an odd address, and checks the red zones.
-template <class Executor, class Source, class Score, class Selection>
-chosen run(const Executor& executor, const Source& source, const Score& score, const Selection& selection,
+template <class Source, class Score, class Selection>
+chosen run(const support::any_executor& executor, const Source& source, const Score& score, const Selection& selection,
            const token_choice::options& o) {
   const auto tokens = static_cast<std::size_t>(source.tokens());
   const auto experts = static_cast<std::size_t>(source.experts());
@@ -93,9 +95,9 @@ reference::choices expected_choices(const std::vector<float>& delta, std::size_t
   std::vector<float> scores(delta.size());
   const auto rows = static_cast<std::int64_t>(tokens);
   const auto cols = static_cast<std::int64_t>(experts);
-  const resonance::status scored = affinity::host_scores(resonance::serial_executor{}, score,
-                                                         resonance::matrix_view<const float>(delta.data(), rows, cols),
-                                                         resonance::matrix_view<float>(scores.data(), rows, cols));
+  const resonance::status scored =
+      affinity::host_scores(support::serial(), score, resonance::matrix_view<const float>(delta.data(), rows, cols),
+                            resonance::matrix_view<float>(scores.data(), rows, cols));
   EXPECT_TRUE(scored.ok());
   const reference::matrix exact_delta = reference::widened(delta, tokens, experts);
   std::vector<double> bias;
@@ -116,7 +118,7 @@ reference::choices expected_choices(const std::vector<float>& delta, std::size_t
 template <class Source, class Score, class Selection>
 void expect_reference(const Source& source, const Score& score, const Selection& selection,
                       const token_choice::options& o) {
-  const chosen got = run(resonance::serial_executor{}, source, score, selection, o);
+  const chosen got = run(support::serial(), source, score, selection, o);
   const auto tokens = static_cast<std::size_t>(source.tokens());
   const auto experts = static_cast<std::size_t>(source.experts());
   reference::id_table unfilled;
@@ -140,6 +142,15 @@ affinity::host_source<affinity::logits, affinity::logits_input<Row>> logits_sour
   affinity::logits_input<Row> input;
   input.logits = {logits.data(), static_cast<std::int64_t>(tokens), static_cast<std::int64_t>(experts)};
   return {affinity::logits{}, input};
+}
+
+//! Logits of which one in twenty is absent, as the row type rounds them (16-bit types make ties).
+template <class Row>
+std::vector<Row> random_logits(support::random_source& random, std::size_t count) {
+  std::vector<float> values = support::normal_values(random, count, 2);
+  for (float& value : values)
+    if (random.coin(0.05)) value = random.pick(std::vector<float>{-HUGE_VALF, std::numeric_limits<float>::quiet_NaN()});
+  return typed_rows::narrowed<Row>(values);
 }
 
 }  // namespace choice_reference

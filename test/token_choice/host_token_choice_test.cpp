@@ -3,8 +3,9 @@
 
 #include <cfloat>
 #include <cstdint>
+#include <cstring>
 #include <limits>
-#include <string>
+#include <type_traits>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -21,9 +22,9 @@ namespace affinity = resonance::affinity;
 namespace token_choice = resonance::token_choice;
 using choice_reference::expect_reference;
 using choice_reference::logits_source;
+using choice_reference::random_logits;
 using choice_reference::run;
 using resonance::matrix_view;
-using resonance::status_code;
 
 const std::vector<std::size_t> expert_counts = {1, 6, 7, 13, 64, 72, 128, 257, 288, 512};
 
@@ -33,15 +34,6 @@ std::vector<std::int32_t> choice_counts(std::size_t experts) {
     if (k <= experts && (result.empty() || result.back() != static_cast<std::int32_t>(k)))
       result.push_back(static_cast<std::int32_t>(k));
   return result;
-}
-
-//! Logits of which one in twenty is absent, as the row type rounds them (16-bit types make ties).
-template <class Row>
-std::vector<Row> random_logits(support::random_source& random, std::size_t count) {
-  std::vector<float> values = support::normal_values(random, count, 2);
-  for (float& value : values)
-    if (random.coin(0.05)) value = random.pick(std::vector<float>{-HUGE_VALF, std::numeric_limits<float>::quiet_NaN()});
-  return typed_rows::narrowed<Row>(values);
 }
 
 template <class Row>
@@ -69,52 +61,6 @@ TYPED_TEST(HostTokenChoice, TopKAgreesWithTheReferenceForEveryShape) {
   }
 }
 
-template <class Row, class Score>
-void every_policy(support::random_source& random, const Score& score) {
-  for (std::size_t experts : {6, 64, 288}) {
-    const std::vector<float> bias = support::normal_values(random, experts, 0.3);
-    const std::vector<Row> logits = random_logits<Row>(random, 33 * experts);
-    const auto source = logits_source(logits, 33, experts);
-    for (int variant = 0; variant < 8; ++variant) {
-      token_choice::options o;
-      o.top_k = experts == 6 ? 2 : 8;
-      o.correction_bias = (variant & 1) != 0 ? bias.data() : nullptr;
-      o.renormalize = (variant & 2) != 0;
-      o.routed_scaling_factor = o.renormalize ? 2.5F : 1.0F;
-      o.missing =
-          (variant & 4) != 0 ? token_choice::missing_choice::lowest_ids : token_choice::missing_choice::minus_one;
-      expect_reference(source, score, token_choice::top_k{}, o);
-      for (token_choice::group_score by :
-           {token_choice::group_score::sum_of_two_best, token_choice::group_score::best}) {
-        token_choice::grouped_top_k groups;
-        groups.n_group = experts == 6 ? 3 : 8;
-        groups.topk_group = experts == 6 ? 1 : 4;
-        groups.scored_by = by;
-        expect_reference(source, score, groups, o);
-      }
-      for (double p : {0.05, 0.4, 0.9, 1.0}) expect_reference(source, score, token_choice::top_p{p}, o);
-      const std::vector<std::int32_t> ranks = {1, 3, 4, 5, 17, 30, 40, 63};
-      expect_reference(source, score, token_choice::rank_set{ranks.data()}, o);
-      o.top_k = 1;
-      expect_reference(source, score, token_choice::rank_set{ranks.data()}, o);
-    }
-  }
-}
-
-TYPED_TEST(HostTokenChoice, EveryPolicyAgreesWithTheReferenceForEveryScore) {
-  support::random_source random(62);
-  affinity::softmax scaled;
-  scaled.temperature = 0.7F;
-  scaled.logit_cap = 3.0F;
-  every_policy<TypeParam>(random, affinity::identity{});
-  every_policy<TypeParam>(random, affinity::softmax{});
-  every_policy<TypeParam>(random, scaled);
-  every_policy<TypeParam>(random, affinity::softmax_over_chosen{});
-  every_policy<TypeParam>(random, affinity::sigmoid{});
-  every_policy<TypeParam>(random, affinity::sqrt_softplus{});
-  every_policy<TypeParam>(random, affinity::relu_softmax{});
-}
-
 TYPED_TEST(HostTokenChoice, PullsDeltasFromHiddenStatesLikeHostAffinity) {
   support::random_source random(63);
   const std::size_t tokens = 33, experts = 13, hidden = 130;
@@ -131,17 +77,19 @@ TYPED_TEST(HostTokenChoice, PullsDeltasFromHiddenStatesLikeHostAffinity) {
     const affinity::host_source<metric_type, affinity::hidden_input<TypeParam>> source(metric, input);
     expect_reference(source, affinity::softmax{}, token_choice::top_k{}, o);
     std::vector<float> delta(tokens * experts);
-    const resonance::serial_executor serial;
+    const support::any_executor serial = support::serial();
     std::vector<char> workspace(affinity::host_affinity_workspace_bytes(serial, metric, input));
     ASSERT_TRUE(affinity::host_affinity(serial, metric, input, matrix_view<float>(delta.data(), 33, 13),
                                         {workspace.data(), workspace.size()})
                     .ok());
     EXPECT_TRUE(typed_rows::same_bits(run(serial, source, affinity::softmax{}, token_choice::top_k{}, o).delta, delta));
   };
-  check(affinity::dot{});
   check(affinity::cosine{});
   check(affinity::grouped_average_cosine{});
-  check(affinity::grouped_average{});
+  if constexpr (std::is_same<TypeParam, float>::value) {
+    check(affinity::dot{});
+    check(affinity::grouped_average{});
+  }
 }
 
 TYPED_TEST(HostTokenChoice, HasTheSameBitsOnEveryExecutor) {
@@ -161,7 +109,7 @@ TYPED_TEST(HostTokenChoice, HasTheSameBitsOnEveryExecutor) {
   groups.n_group = 8;
   groups.topk_group = 4;
   const auto check = [&](const auto& source, const auto& score, const auto& selection) {
-    const auto serial = run(resonance::serial_executor{}, source, score, selection, o);
+    const auto serial = run(support::serial(), source, score, selection, o);
     support::with_every_executor([&](const auto& executor, const char* name) {
       const auto got = run(executor, source, score, selection, o);
       EXPECT_EQ(got.ids, serial.ids) << name;
@@ -175,6 +123,38 @@ TYPED_TEST(HostTokenChoice, HasTheSameBitsOnEveryExecutor) {
   check(grap, affinity::softmax{}, token_choice::top_k{});
 }
 
+TYPED_TEST(HostTokenChoice, GivesEveryWorkerScratchOfItsOwn) {
+  const std::vector<TypeParam> logits(13);
+  auto source = logits_source(logits, 1, 13);
+  using scratch_type = resonance::detail::token_choice_scratch<decltype(source)>;
+  support::guarded_buffer<char> workspace(scratch_type(source, 3, nullptr).bytes(), 5);
+  const scratch_type scratch(source, 3, workspace.data());
+  for (int worker = 0; worker < 3; ++worker) {
+    const token_choice::host_row_scratch rows = scratch.of_worker(source, worker);
+    const char mark = static_cast<char>(worker + 1);
+    std::memset(rows.delta, mark, source.block * 13 * sizeof(float));
+    for (void* piece : {static_cast<void*>(rows.score), static_cast<void*>(rows.numerator),
+                        static_cast<void*>(rows.keys), static_cast<void*>(rows.group_keys)})
+      std::memset(piece, mark, 13 * sizeof(float));
+    for (std::uint64_t* piece : {rows.best, rows.candidates}) std::memset(piece, mark, 13 * sizeof(std::uint64_t));
+  }
+  EXPECT_TRUE(workspace.intact());
+  for (int worker = 0; worker < 3; ++worker) {
+    const token_choice::host_row_scratch rows = scratch.of_worker(source, worker);
+    const std::uint64_t mark = 0x0101010101010101U * static_cast<std::uint64_t>(worker + 1);
+    for (std::size_t e = 0; e < 13; ++e) {
+      EXPECT_EQ(rows.keys[e], static_cast<std::uint32_t>(mark));
+      EXPECT_EQ(rows.group_keys[e], static_cast<std::uint32_t>(mark));
+      EXPECT_EQ(rows.best[e], mark);
+      EXPECT_EQ(rows.candidates[e], mark);
+      EXPECT_EQ(resonance::detail::float_bits(rows.score[e]), static_cast<std::uint32_t>(mark));
+      EXPECT_EQ(resonance::detail::float_bits(rows.numerator[e]), static_cast<std::uint32_t>(mark));
+    }
+    for (std::size_t i = 0; i < source.block * 13; ++i)
+      EXPECT_EQ(resonance::detail::float_bits(rows.delta[i]), static_cast<std::uint32_t>(mark));
+  }
+}
+
 //! The optional outputs change nothing in the others.
 TYPED_TEST(HostTokenChoice, WritesOnlyWhatIsAskedFor) {
   support::random_source random(65);
@@ -182,15 +162,14 @@ TYPED_TEST(HostTokenChoice, WritesOnlyWhatIsAskedFor) {
   const auto source = logits_source(logits, 33, 13);
   token_choice::options o;
   o.top_k = 5;
-  const auto all = run(resonance::serial_executor{}, source, affinity::softmax{}, token_choice::top_k{}, o);
-  std::vector<char> workspace(token_choice::host_token_choice_workspace_bytes(resonance::serial_executor{}, source));
+  const auto all = run(support::serial(), source, affinity::softmax{}, token_choice::top_k{}, o);
+  std::vector<char> workspace(token_choice::host_token_choice_workspace_bytes(support::serial(), source));
   support::guarded_buffer<std::int32_t> ids(33 * 5);
   support::guarded_buffer<float> weights(33 * 5);
   for (bool weighted : {false, true}) {
     ids.repoison();
-    ASSERT_TRUE(token_choice::host_token_choice(resonance::serial_executor{}, source, affinity::softmax{},
-                                                token_choice::top_k{}, o,
-                                                {ids.data(), weighted ? weights.data() : nullptr, nullptr}, {},
+    ASSERT_TRUE(token_choice::host_token_choice(support::serial(), source, affinity::softmax{}, token_choice::top_k{},
+                                                o, {ids.data(), weighted ? weights.data() : nullptr, nullptr}, {},
                                                 {workspace.data(), workspace.size()})
                     .ok());
     EXPECT_TRUE(typed_rows::same_bits(ids, all.ids));
@@ -199,8 +178,8 @@ TYPED_TEST(HostTokenChoice, WritesOnlyWhatIsAskedFor) {
   EXPECT_TRUE(typed_rows::same_bits(weights, all.weights));
 
   support::guarded_buffer<float> delta(33 * 17);
-  ASSERT_TRUE(token_choice::host_token_choice(resonance::serial_executor{}, source, affinity::softmax{},
-                                              token_choice::top_k{}, o, {ids.data(), nullptr, nullptr},
+  ASSERT_TRUE(token_choice::host_token_choice(support::serial(), source, affinity::softmax{}, token_choice::top_k{}, o,
+                                              {ids.data(), nullptr, nullptr},
                                               matrix_view<float>(delta.data(), 33, 13, 17),
                                               {workspace.data(), workspace.size()})
                   .ok());
@@ -215,8 +194,7 @@ TYPED_TEST(HostTokenChoice, ReadsAffinityBackWithNanAbsentAndInfinityFinite) {
       typed_rows::narrowed<TypeParam>({HUGE_VALF, std::numeric_limits<float>::quiet_NaN(), -HUGE_VALF, 1.0F});
   token_choice::options o;
   o.top_k = 4;
-  const auto got =
-      run(resonance::serial_executor{}, logits_source(logits, 1, 4), affinity::identity{}, token_choice::top_k{}, o);
+  const auto got = run(support::serial(), logits_source(logits, 1, 4), affinity::identity{}, token_choice::top_k{}, o);
   const auto largest = static_cast<float>(typed_rows::largest<TypeParam>());
   EXPECT_EQ(got.delta, (std::vector<float>{largest, -HUGE_VALF, -HUGE_VALF, 1.0F}));
   EXPECT_EQ(got.ids, (std::vector<std::int32_t>{0, 3, -1, -1}));
@@ -233,7 +211,7 @@ TEST(HostTokenChoiceAdversarial, IdsAgreeWithTheReferenceForEveryKindOfScore) {
       const std::vector<float> bias = support::adversarial_values(random, experts, kind);
       const auto source = logits_source(logits, 33, experts);
       const auto check = [&](const auto& score, const auto& selection, const token_choice::options& o) {
-        const auto got = run(resonance::serial_executor{}, source, score, selection, o);
+        const auto got = run(support::serial(), source, score, selection, o);
         reference::id_table unfilled;
         const auto expected = choice_reference::expected_choices(got.delta, 33, experts, score, selection, o, unfilled);
         ASSERT_EQ(got.ids, expected.ids.values)
@@ -263,7 +241,7 @@ TEST(HostTokenChoiceEdges, AGroupWhoseTwoBestOverflowStaysChoosable) {
   groups.topk_group = 1;
   token_choice::options o;
   o.top_k = 2;
-  const auto got = run(resonance::serial_executor{}, logits_source(logits, 1, 4), affinity::identity{}, groups, o);
+  const auto got = run(support::serial(), logits_source(logits, 1, 4), affinity::identity{}, groups, o);
   EXPECT_EQ(got.ids, (std::vector<std::int32_t>{0, 1}));
 }
 
@@ -276,7 +254,7 @@ TEST(HostTokenChoiceEdges, AnInfiniteLogitKeepsItsWeightAtAnyTemperature) {
     for (bool renormalize : {false, true}) {
       o.renormalize = renormalize;
       score.temperature = 0.5F;
-      const auto got = run(resonance::serial_executor{}, logits_source(logits, 1, 4), score, token_choice::top_k{}, o);
+      const auto got = run(support::serial(), logits_source(logits, 1, 4), score, token_choice::top_k{}, o);
       EXPECT_EQ(got.ids, (std::vector<std::int32_t>{1, 2}));
       EXPECT_EQ(got.weights, (std::vector<float>{1.0F, 0.0F}));
     }
@@ -293,8 +271,7 @@ TEST(HostTokenChoiceEdges, TopPCutsExactlyWhereTheMassIsReached) {
   const auto kept = [&](double p) {
     int count = 0;
     for (std::int32_t id :
-         run(resonance::serial_executor{}, logits_source(logits, 1, 8), affinity::softmax{}, token_choice::top_p{p}, o)
-             .ids)
+         run(support::serial(), logits_source(logits, 1, 8), affinity::softmax{}, token_choice::top_p{p}, o).ids)
       count += id >= 0 ? 1 : 0;
     return count;
   };
@@ -312,7 +289,7 @@ TEST(HostTokenChoiceEdges, LowestIdsFillWhatTopPCutAtWeightZero) {
   o.top_k = 3;
   o.missing = token_choice::missing_choice::lowest_ids;
   const auto got =
-      run(resonance::serial_executor{}, logits_source(logits, 1, 4), affinity::softmax{}, token_choice::top_p{0.5}, o);
+      run(support::serial(), logits_source(logits, 1, 4), affinity::softmax{}, token_choice::top_p{0.5}, o);
   EXPECT_EQ(got.ids, (std::vector<std::int32_t>{2, 0, 1}));
   EXPECT_EQ(got.weights, (std::vector<float>{1.0F, 0.0F, 0.0F}));
   EXPECT_EQ(got.affinity, (std::vector<float>{90.0F, -HUGE_VALF, -HUGE_VALF}));
@@ -324,8 +301,7 @@ TEST(HostTokenChoiceEdges, ABiasMovesTheChoiceAndNotTheWeight) {
   token_choice::options o;
   o.correction_bias = bias.data();
   const auto choose = [&] {
-    return run(resonance::serial_executor{}, logits_source(logits, 1, 3), affinity::sigmoid{}, token_choice::top_k{},
-               o);
+    return run(support::serial(), logits_source(logits, 1, 3), affinity::sigmoid{}, token_choice::top_k{}, o);
   };
   EXPECT_EQ(choose().ids[0], 2);
   EXPECT_EQ(choose().weights[0], 0.5F);
@@ -334,89 +310,6 @@ TEST(HostTokenChoiceEdges, ABiasMovesTheChoiceAndNotTheWeight) {
     bias[2] = never;
     EXPECT_EQ(choose().ids[0], 0) << never;
   }
-}
-
-class HostTokenChoiceErrors : public ::testing::Test {
- protected:
-  HostTokenChoiceErrors()
-      : logits(7 * 6, 1.0F), ids(7 * 2), weights(7 * 2), slot_affinity(7 * 2), delta(7 * 6), workspace(8192) {
-    o.top_k = 2;
-    out = {ids.data(), weights.data(), slot_affinity.data()};
-    input.logits = {logits.data(), 7, 6};
-  }
-
-  template <class Score, class Selection>
-  void expect(status_code code, const char* argument, const Score& score, const Selection& selection,
-              std::size_t bytes = 8192) {
-    const affinity::host_source<affinity::logits, affinity::logits_input<float>> source({}, input);
-    const resonance::status result = token_choice::host_token_choice(
-        resonance::serial_executor{}, source, score, selection, o, out, matrix, {workspace.data(), bytes});
-    EXPECT_EQ(result.code, code) << argument << ": " << result.argument << ' ' << result.message();
-    EXPECT_EQ(std::string(result.argument), argument);
-    EXPECT_TRUE(ids.untouched() && weights.untouched() && slot_affinity.untouched() && delta.untouched() &&
-                workspace.untouched())
-        << argument;
-  }
-  void expect(status_code code, const char* argument) {
-    expect(code, argument, affinity::softmax{}, token_choice::top_k{});
-  }
-
-  std::vector<float> logits;
-  support::guarded_buffer<std::int32_t> ids;
-  support::guarded_buffer<float> weights, slot_affinity, delta;
-  support::guarded_buffer<char> workspace;
-  token_choice::options o;
-  resonance::choice_buffers out;
-  matrix_view<float> matrix;
-  affinity::logits_input<float> input;
-};
-
-TEST_F(HostTokenChoiceErrors, NameTheArgumentAndWriteNothing) {
-  for (std::int32_t k : {0, -1, 7}) {
-    o.top_k = k;
-    expect(status_code::out_of_range, "top_k");
-  }
-  o.top_k = 2;
-  o.routed_scaling_factor = std::numeric_limits<float>::quiet_NaN();
-  expect(status_code::out_of_range, "routed_scaling_factor");
-  o.routed_scaling_factor = 1.0F;
-  affinity::softmax score;
-  score.temperature = -1.0F;
-  expect(status_code::out_of_range, "temperature", score, token_choice::top_k{});
-  score.temperature = 1.0F;
-  score.logit_cap = std::numeric_limits<float>::quiet_NaN();
-  expect(status_code::out_of_range, "logit_cap", score, token_choice::top_k{});
-  token_choice::grouped_top_k groups;
-  groups.n_group = 4;
-  expect(status_code::out_of_range, "n_group", affinity::softmax{}, groups);
-  groups.n_group = 3;
-  groups.topk_group = 4;
-  expect(status_code::out_of_range, "topk_group", affinity::softmax{}, groups);
-  expect(status_code::out_of_range, "top_p", affinity::softmax{}, token_choice::top_p{0.0});
-  expect(status_code::null_pointer, "ranks", affinity::softmax{}, token_choice::rank_set{});
-  const std::int32_t ranks[] = {2, 2};
-  expect(status_code::out_of_range, "ranks", affinity::softmax{}, token_choice::rank_set{ranks});
-
-  out.topk_ids = nullptr;
-  expect(status_code::null_pointer, "topk_ids");
-  out.topk_ids = ids.data();
-  matrix = {delta.data(), 7, 5};
-  expect(status_code::shape_mismatch, "affinity");
-  matrix = {delta.data(), 6, 6};
-  expect(status_code::shape_mismatch, "affinity");
-  matrix = {delta.data(), 7, 6, 5};
-  expect(status_code::out_of_range, "affinity");
-  matrix = {};
-  input.logits.data = nullptr;
-  expect(status_code::null_pointer, "logits");
-  input.logits = {logits.data(), 7, 0};
-  expect(status_code::out_of_range, "logits");
-  input.logits = {logits.data(), 7, 6};
-  const affinity::host_source<affinity::logits, affinity::logits_input<float>> source({}, input);
-  const std::size_t needed = token_choice::host_token_choice_workspace_bytes(resonance::serial_executor{}, source);
-  ASSERT_GT(needed, 0U);
-  ASSERT_LE(needed, 8192U);
-  expect(status_code::workspace_too_small, "workspace", affinity::softmax{}, token_choice::top_k{}, needed - 1);
 }
 
 }  // namespace

@@ -25,8 +25,8 @@ using resonance::assignment_view;
 using resonance::matrix_view;
 using resonance::status_code;
 
-template <class Executor, class Score>
-std::vector<float> run(const Executor& executor, const std::vector<float>& delta, const assignment_view& a,
+template <class Score>
+std::vector<float> run(const support::any_executor& executor, const std::vector<float>& delta, const assignment_view& a,
                        const Score& score, const token_choice::options& o) {
   support::guarded_buffer<float> weights(static_cast<std::size_t>(a.slots()));
   support::guarded_buffer<char> workspace(token_choice::host_weights_workspace_bytes(executor, a.experts), 1);
@@ -83,13 +83,12 @@ TYPED_TEST(HostWeights, GivesTokenChoicesOwnBitsForItsOwnSlots) {
       o.routed_scaling_factor = 2.5F;
       TypeParam score;
       score.temperature = 1.3F;
-      auto chosen =
-          choice_reference::run(resonance::serial_executor{}, choice_reference::logits_source(logits, 33, experts),
-                                score, token_choice::top_k{}, o);
+      auto chosen = choice_reference::run(support::serial(), choice_reference::logits_source(logits, 33, experts),
+                                          score, token_choice::top_k{}, o);
       const assignment_view a =
           resonance::as_assignments(resonance::choice_buffers{chosen.ids.data(), chosen.weights.data(), nullptr}, 33,
                                     static_cast<std::int32_t>(experts), o.top_k);
-      EXPECT_TRUE(typed_rows::same_bits(run(resonance::serial_executor{}, chosen.delta, a, score, o), chosen.weights));
+      EXPECT_TRUE(typed_rows::same_bits(run(support::serial(), chosen.delta, a, score, o), chosen.weights));
     }
 }
 
@@ -107,7 +106,7 @@ TYPED_TEST(HostWeights, WeighsARaggedListLikeTheReference) {
       token_choice::options o;
       o.renormalize = renormalize;
       o.routed_scaling_factor = 0.5F;
-      const std::vector<float> weights = run(resonance::serial_executor{}, delta, list.view, score, o);
+      const std::vector<float> weights = run(support::serial(), delta, list.view, score, o);
       const reference::matrix exact = reference::widened(delta, tokens, experts);
       const reference::matrix scores = reference::scores(exact, scoring);
       for (std::size_t t = 0; t < tokens; ++t) {
@@ -129,12 +128,26 @@ TYPED_TEST(HostWeights, WeighsARaggedListLikeTheReference) {
     }
 }
 
+//! lowest_ids fills slots with valid ids that token choice did not choose: they weigh nothing here either.
+TYPED_TEST(HostWeights, GivesNothingToAFilledSlot) {
+  support::random_source random(84);
+  const std::vector<float> logits = support::normal_values(random, 33 * 13, 2);
+  token_choice::options o;
+  o.top_k = 8;
+  o.missing = token_choice::missing_choice::lowest_ids;
+  auto chosen = choice_reference::run(support::serial(), choice_reference::logits_source(logits, 33, 13), TypeParam{},
+                                      token_choice::top_p{0.6}, o);
+  const assignment_view a = resonance::as_assignments(
+      resonance::choice_buffers{chosen.ids.data(), chosen.weights.data(), chosen.affinity.data()}, 33, 13, o.top_k);
+  EXPECT_TRUE(typed_rows::same_bits(run(support::serial(), chosen.delta, a, TypeParam{}, o), chosen.weights));
+}
+
 TYPED_TEST(HostWeights, HasTheSameBitsOnEveryExecutor) {
   support::random_source random(83);
   const ragged_list list(random, 301, 13);
   const std::vector<float> delta = random_delta(random, 301 * 13);
   const token_choice::options o;
-  const std::vector<float> serial = run(resonance::serial_executor{}, delta, list.view, TypeParam{}, o);
+  const std::vector<float> serial = run(support::serial(), delta, list.view, TypeParam{}, o);
   support::with_every_executor([&](const auto& executor, const char* name) {
     EXPECT_TRUE(typed_rows::same_bits(run(executor, delta, list.view, TypeParam{}, o), serial)) << name;
   });
@@ -154,7 +167,7 @@ TEST(HostWeightsErrors, NameTheArgumentAndWriteNothing) {
                           const assignment_view& a, const affinity::softmax& score, const token_choice::options& o,
                           float* out, std::size_t bytes) {
     const resonance::status result =
-        token_choice::host_weights(resonance::serial_executor{}, matrix, a, score, o, out, {workspace.data(), bytes});
+        token_choice::host_weights(support::serial(), matrix, a, score, o, out, {workspace.data(), bytes});
     EXPECT_EQ(result.code, code) << argument << ": " << result.argument;
     EXPECT_EQ(std::string(result.argument), argument);
     EXPECT_TRUE(weights.untouched() && workspace.untouched()) << argument;
@@ -177,7 +190,7 @@ TEST(HostWeightsErrors, NameTheArgumentAndWriteNothing) {
   scaled.routed_scaling_factor = std::numeric_limits<float>::infinity();
   expect(status_code::out_of_range, "routed_scaling_factor", matrix, good, {}, scaled, weights.data(), 1024);
   expect(status_code::null_pointer, "weights", matrix, good, {}, o, nullptr, 1024);
-  const std::size_t needed = token_choice::host_weights_workspace_bytes(resonance::serial_executor{}, 4);
+  const std::size_t needed = token_choice::host_weights_workspace_bytes(support::serial(), 4);
   expect(status_code::workspace_too_small, "workspace", matrix, good, {}, o, weights.data(), needed - 1);
 }
 

@@ -24,15 +24,15 @@ std::vector<std::uint32_t> sorted_indices(const std::vector<std::uint32_t>& keys
 
 TEST(SelectBest, FindsTheBestOfEveryCountWithTiesToTheLowerIndex) {
   support::random_source random(51);
-  for (std::size_t count : {1, 2, 6, 7, 13, 31, 32, 33, 64, 72, 128, 257, 512})
+  for (std::size_t count : {1, 2, 6, 7, 13, 31, 32, 33, 63, 64, 65, 72, 127, 128, 129, 257, 512})
     for (std::size_t distinct : {1, 3, 1 << 30})
       for (double absent : {0.0, 0.3, 0.95, 1.0}) {
         std::vector<std::uint32_t> keys(count);
         for (std::uint32_t& key : keys)
           key = random.coin(absent) ? resonance::never_chosen : 1 + static_cast<std::uint32_t>(random.below(distinct));
         const std::vector<std::uint32_t> expected = sorted_indices(keys);
-        for (std::size_t wanted : {std::size_t{1}, std::size_t{2}, std::size_t{8}, std::size_t{22}, std::size_t{32},
-                                   std::size_t{33}, std::size_t{40}, count}) {
+        for (std::size_t wanted : {std::size_t{1}, std::size_t{2}, std::size_t{8}, std::size_t{9}, std::size_t{22},
+                                   std::size_t{32}, std::size_t{33}, std::size_t{40}, count}) {
           if (wanted > count) continue;
           support::guarded_buffer<std::uint64_t> best(wanted), candidates(count);
           const std::int32_t found =

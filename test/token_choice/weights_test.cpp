@@ -84,14 +84,30 @@ TYPED_TEST(WeighSlots, ASumOfZeroOrLessIsNoDivisor) {
   }
 }
 
-TEST(NeedsRowSum, OnlyForARowSoftmaxThatIsNotRenormalized) {
+//! The row's best is e^150 times the chosen: its terms would make every weight 0, which renormalizing undoes.
+TEST(WeighSlotsFarBelowTheRow, ARenormalizedSoftmaxDoesNotUnderflow) {
   token_choice::options o;
-  EXPECT_TRUE(token_choice::needs_row_sum<affinity::softmax>(o));
-  EXPECT_TRUE(token_choice::needs_row_sum<affinity::relu_softmax>(o));
-  EXPECT_FALSE(token_choice::needs_row_sum<affinity::sigmoid>(o));
-  EXPECT_FALSE(token_choice::needs_row_sum<affinity::softmax_over_chosen>(o));
   o.renormalize = true;
-  EXPECT_FALSE(token_choice::needs_row_sum<affinity::softmax>(o));
+  const std::vector<float> delta = {-150.0F, -150.0F + std::log(3.0F)};
+  std::vector<float> weights(2, -1);
+  resonance::softmax_terms terms;
+  terms.largest = 0.0F;
+  terms.sum = 1.0F;
+  token_choice::weigh_slots(
+      affinity::softmax{}, o, terms, 2, [&](std::int64_t k) { return delta[static_cast<std::size_t>(k)]; },
+      [&](std::int64_t k) -> float& { return weights[static_cast<std::size_t>(k)]; });
+  EXPECT_NEAR(weights[0], 0.25, 1e-5);
+  EXPECT_NEAR(weights[1], 0.75, 1e-5);
+}
+
+TEST(NeedsRowTerms, OnlyForARowSoftmaxThatIsNotRenormalized) {
+  token_choice::options o;
+  EXPECT_TRUE(token_choice::needs_row_terms<affinity::softmax>(o));
+  EXPECT_TRUE(token_choice::needs_row_terms<affinity::relu_softmax>(o));
+  EXPECT_FALSE(token_choice::needs_row_terms<affinity::sigmoid>(o));
+  EXPECT_FALSE(token_choice::needs_row_terms<affinity::softmax_over_chosen>(o));
+  o.renormalize = true;
+  EXPECT_FALSE(token_choice::needs_row_terms<affinity::softmax>(o));
 }
 
 }  // namespace

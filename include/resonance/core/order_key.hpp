@@ -43,8 +43,10 @@ RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::uint32_t packed_index(std::uin
 //! An affinity as the rest of the library reads it: NaN becomes -inf ("absent"), +inf the largest finite value of the
 //! type that it was stored in.
 RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE float choosable_score(float score, float largest) {
-  const float finite = score > largest ? largest : score;
-  return finite <= largest ? finite : detail::bits_float(0xff800000u);
+  // Against the largest float, not `largest`: a quotient of stored values may be finite and above that.
+  constexpr float largest_float = row_traits<float>::largest;
+  const float finite = score > largest_float ? largest : score;
+  return finite <= largest_float ? finite : detail::bits_float(0xff800000u);
 }
 
 RESONANCE_NAMESPACE_END

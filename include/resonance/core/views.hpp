@@ -114,6 +114,12 @@ namespace detail {
 
 inline constexpr std::int64_t max_int32 = 0x7fffffff;
 
+//! Slots that a table may have: their bytes, and those of the scratch beside them, then fit 64 bits.
+inline constexpr std::int64_t max_slots = std::int64_t{1} << 56;
+
+//! Slots that a table may have: their bytes, and those of the scratch beside them, then fit 64 bits.
+inline constexpr std::int64_t max_slots = std::int64_t{1} << 56;
+
 //! True when a * b fits 64 bits; both non-negative.
 constexpr bool product_fits(std::int64_t a, std::int64_t b) { return a == 0 || b <= INT64_MAX / a; }
 
@@ -137,7 +143,7 @@ inline status check_assignments(const assignment_view& a, bool reads_ids = true)
     c.present(a.token_of_slot, a.slots() > 0, "assignments.token_of_slot");
   } else {
     c.in_range(a.slots_per_token >= 1, "assignments.slots_per_token");
-    c.fits(product_fits(a.tokens, a.slots_per_token), "assignments.slots_per_token");
+    c.fits(a.slots_per_token < 1 || a.tokens <= max_slots / a.slots_per_token, "assignments.slots_per_token");
   }
   if (!c.result().ok()) return c.result();
   return c.present(a.ids, reads_ids && a.slots() > 0, "assignments.ids").result();

@@ -28,7 +28,7 @@ namespace permute {
 //! Cost       T*H reads (each row once) and P*H writes
 //! Example    examples/02_stages.cpp
 template <class Executor, class Row, class Index>
-status host_permute(const Executor& executor, matrix_view<const Row> x, const row_plan<Index>& plan,
+status host_permute(const Executor& executor, matrix_view<const as_deduced<Row>> x, const row_plan<Index>& plan,
                     matrix_view<Row> permuted) {
   static_assert(std::is_trivially_copyable_v<Row>, "resonance: permute copies rows of trivially copyable elements");
   detail::checks c;

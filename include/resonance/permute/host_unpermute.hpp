@@ -37,8 +37,9 @@ enum class no_slot {
 //! Cost       kept*H reads and T*H writes
 //! Example    examples/02_stages.cpp
 template <class Executor, class Row, class Index>
-status host_unpermute(const Executor& executor, matrix_view<const Row> permuted, const row_plan<Index>& plan,
-                      matrix_view<Row> y, no_slot without = no_slot::zero, matrix_view<const Row> x = {}) {
+status host_unpermute(const Executor& executor, matrix_view<const as_deduced<Row>> permuted,
+                      const row_plan<Index>& plan, matrix_view<Row> y, no_slot without = no_slot::zero,
+                      matrix_view<const as_deduced<Row>> x = {}) {
   detail::checks c;
   c.also(plan.check());
   c.also(detail::check_matrix(permuted, "permuted")).also(detail::check_matrix(y, "y"));

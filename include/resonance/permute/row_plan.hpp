@@ -10,7 +10,20 @@
 #include <resonance/core/views.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
+namespace detail {
+
+template <class T>
+struct type_itself {
+  using type = T;
+};
+
+}  // namespace detail
+
 namespace permute {
+
+//! Row, deduced from another argument: lets a mutable view be passed where a read-only one is asked for.
+template <class Row>
+using as_deduced = typename detail::type_itself<Row>::type;
 
 //! A filled plan. Index: the plan's, int32_t or int64_t.
 template <class Index = std::int32_t>

@@ -11,6 +11,7 @@
 #include <resonance/core/math.hpp>
 #include <resonance/core/order_key.hpp>
 #include <resonance/core/policy.hpp>
+#include <resonance/core/row_type.hpp>
 #include <resonance/core/status.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
@@ -152,7 +153,8 @@ struct affinity_mass {
 RESONANCE_HOST_DEVICE inline double mass_quantum(float largest) {
   if (!(largest > 0.0f)) return 0.0;
   int exponent;
-  const double mantissa = std::frexp(static_cast<double>(largest), &exponent);  // in [0.5, 1)
+  const float finite = choosable_score(largest, row_traits<float>::largest);
+  const double mantissa = std::frexp(static_cast<double>(finite), &exponent);  // in [0.5, 1)
   return std::ldexp(1.0, (mantissa == 0.5 ? exponent - 1 : exponent) - 30);
 }
 
@@ -160,7 +162,9 @@ RESONANCE_HOST_DEVICE inline double mass_quantum(float largest) {
 RESONANCE_HOST_DEVICE inline std::int64_t mass_units(float delta, double quantum) {
   if (!(delta > 0.0f) || quantum == 0.0) return 0;
   constexpr double to_integer = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer
-  const double shifted = static_cast<double>(delta) / quantum + to_integer;
+  constexpr double most_units = 1073741824.0;        // 2^30: more only where the quantum is not the largest's
+  const double units = static_cast<double>(choosable_score(delta, row_traits<float>::largest)) / quantum;
+  const double shifted = (units < most_units ? units : most_units) + to_integer;
   return static_cast<std::int64_t>(shifted - to_integer);
 }
 

@@ -13,6 +13,7 @@
 #include <resonance/core/host_group.hpp>
 #include <resonance/core/math.hpp>
 #include <resonance/core/order_key.hpp>
+#include <resonance/core/row_type.hpp>
 #include <resonance/core/status.hpp>
 #include <resonance/core/views.hpp>
 #include <resonance/core/workspace.hpp>
@@ -57,7 +58,7 @@ float best_affinities(const Executor& executor, const assignment_view& a, const 
     }
     piece_best[piece] = best;
   });
-  return *std::max_element(piece_best, piece_best + pieces);
+  return choosable_score(*std::max_element(piece_best, piece_best + pieces), row_traits<float>::largest);
 }
 
 //! The least count of best members whose mass reaches the rule's threshold; `count` where there is no mass.
@@ -204,7 +205,8 @@ status host_prune(const Executor& executor, const Rule& rule, const Order&, cons
         const std::int64_t slot = members.slots[first + (by_merge_rank ? i : packed_index(keys[i]))];
         const std::int64_t rank = by_merge_rank ? a.rank_in_expert[slot] : i;
         const bool keep = rank >= 0 && rank < std::min(count, capacities[e]);
-        const double mass = wants_mass && a.affinity[slot] > 0.0f ? static_cast<double>(a.affinity[slot]) : 0.0;
+        const float delta = wants_mass ? choosable_score(a.affinity[slot], row_traits<float>::largest) : 0.0f;
+        const double mass = delta > 0.0f ? static_cast<double>(delta) : 0.0;
         assigned_mass += mass;
         kept_mass += keep ? mass : 0.0;
         kept += keep ? 1 : 0;

@@ -63,6 +63,8 @@ class host_router {
     c.in_range(options_.expert_capacity >= -1, "expert_capacity");
     c.also(options_.capacity.check(facts()));
     if (!c.result().ok()) return c.result();
+    c.fits(!asks_experts || tokens_ <= max_slots / experts_ / 2, "experts");
+    if (!c.result().ok()) return c.result();
     const std::int64_t slots = most_slots();
     if (ragged && has_merged(out)) {
       c.present(out.merged.ids, slots > 0, "merged.ids").present(out.merged.affinity, slots > 0, "merged.affinity");
@@ -86,6 +88,7 @@ class host_router {
     c.also(check_prune<Order>(options_.capacity, stand_in, options_.prune, pruned));
     if (out.plan.expert_offsets != nullptr && c.result().ok()) {
       c.also(check_plan(stand_in, options_.plan, out.plan));
+      c.fits(slots <= std::numeric_limits<Index>::max(), "inverse");
       c.fits(!c.result().ok() || plan::max_rows(slots, experts_, options_.plan) <= std::numeric_limits<Index>::max(),
              "sorted_token_ids");
     }

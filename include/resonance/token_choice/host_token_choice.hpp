@@ -61,7 +61,7 @@ status check_token_choice(const Source& source, const Score& score, const Select
   c.also(o.check(source.experts()));
   if (!c.result().ok()) return c.result();
   c.also(selection.check(source.experts(), o)).also(score.check());
-  c.fits(product_fits(source.tokens(), o.top_k), "top_k");
+  c.fits(source.tokens() <= max_slots / o.top_k, "top_k");
   c.present(out.topk_ids, source.tokens() > 0, "topk_ids");
   if (affinity.data != nullptr) {
     c.also(check_matrix(affinity, "affinity"));
