@@ -79,7 +79,10 @@ TEST(ChoosableScore, ReplacesNanAndPlusInfinityOnly) {
   EXPECT_EQ(resonance::choosable_score(-limits::quiet_NaN(), largest), -limits::infinity());
   EXPECT_EQ(resonance::choosable_score(limits::infinity(), largest), largest);
   EXPECT_EQ(resonance::choosable_score(-limits::infinity(), largest), -limits::infinity());
-  EXPECT_EQ(resonance::choosable_score(FLT_MAX, largest), FLT_MAX);
+  EXPECT_EQ(resonance::choosable_score(largest, largest), largest);
+  EXPECT_EQ(resonance::choosable_score(std::nextafter(largest, 0.0F), largest), std::nextafter(largest, 0.0F));
+  EXPECT_EQ(resonance::choosable_score(FLT_MAX, FLT_MAX), FLT_MAX);
+  EXPECT_EQ(resonance::choosable_score(-FLT_MAX, FLT_MAX), -FLT_MAX);
   EXPECT_TRUE(std::signbit(resonance::choosable_score(-0.0F, largest)));
   EXPECT_EQ(resonance::choosable_score(limits::denorm_min(), largest), limits::denorm_min());
 }

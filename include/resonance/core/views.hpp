@@ -117,9 +117,6 @@ inline constexpr std::int64_t max_int32 = 0x7fffffff;
 //! Slots that a table may have: their bytes, and those of the scratch beside them, then fit 64 bits.
 inline constexpr std::int64_t max_slots = std::int64_t{1} << 56;
 
-//! Slots that a table may have: their bytes, and those of the scratch beside them, then fit 64 bits.
-inline constexpr std::int64_t max_slots = std::int64_t{1} << 56;
-
 //! True when a * b fits 64 bits; both non-negative.
 constexpr bool product_fits(std::int64_t a, std::int64_t b) { return a == 0 || b <= INT64_MAX / a; }
 

@@ -166,7 +166,9 @@ class host_row_chooser {
         best = value > best ? value : best;
       }
       const bool two = selection_.scored_by == group_score::sum_of_two_best && second != none;
-      s.group_keys[g] = order_key(two ? best + second : best);
+      const float sum = two ? best + second : best;
+      const bool overflows = best != none && sum == none;  // two choosable experts stay choosable together
+      s.group_keys[g] = order_key(overflows ? -row_traits<float>::largest : sum);
     }
     const std::int32_t kept = select_best(s.group_keys, groups, selection_.topk_group, s.best, s.candidates);
     for (std::int32_t k = 0; k < kept; ++k) s.group_keys[packed_index(s.best[k])] = 0xffffffffu;
