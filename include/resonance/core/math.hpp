@@ -73,10 +73,11 @@ RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE float exp(float x) {
   const float n = shifted - to_integer;
   float r = fma(n, -0.693359375f, x);
   r = fma(n, 2.12194440e-4f, r);
-  float p = 0.001392617612f;
-  p = fma(p, r, 0.008363173075f);
-  p = fma(p, r, 0.04166655466f);
-  p = fma(p, r, 0.1666657703f);
+  float p = 0.0001989098087f;
+  p = fma(p, r, 0.001393364103f);
+  p = fma(p, r, 0.008333310934f);
+  p = fma(p, r, 0.04166646501f);
+  p = fma(p, r, 0.1666666668f);
   p = fma(p, r, 0.5f);
   p = fma(p, r * r, r);
   // Two powers of two, since 2^128 is none. Without subnormal results these products are exact, so that a compiler
