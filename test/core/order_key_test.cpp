@@ -80,6 +80,7 @@ TEST(ChoosableScore, ReplacesNanAndPlusInfinityOnly) {
   EXPECT_EQ(resonance::choosable_score(limits::infinity(), largest), largest);
   EXPECT_EQ(resonance::choosable_score(-limits::infinity(), largest), -limits::infinity());
   EXPECT_EQ(resonance::choosable_score(largest, largest), largest);
+  EXPECT_EQ(resonance::choosable_score(2 * largest, largest), 2 * largest);  // finite, if not in that type
   EXPECT_EQ(resonance::choosable_score(std::nextafter(largest, 0.0F), largest), std::nextafter(largest, 0.0F));
   EXPECT_EQ(resonance::choosable_score(FLT_MAX, FLT_MAX), FLT_MAX);
   EXPECT_EQ(resonance::choosable_score(-FLT_MAX, FLT_MAX), -FLT_MAX);

@@ -134,13 +134,14 @@ RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE float tanh(float x) {
   return detail::bits_float(detail::float_bits(magnitude) | (detail::float_bits(x) & 0x80000000u));
 }
 
-//! 1 / (1 + e^-x) within 2 ulp where the result is at least 2^-126.
+//! 1 / (1 + e^-x) within 2.5 ulp where the result is at least 2^-126.
 RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE float sigmoid(float x) { return divide(1.0f, 1.0f + exp(-x)); }
 
-//! e^x in double, within 1 ulp for |x| <= 700; 0 below and +inf above.
+//! e^x in double, within 1 ulp for |x| <= 700; 0 below and +inf above, NaN for NaN.
 RESONANCE_HOST_DEVICE inline double exp(double x) {
   if (x > 700.0) return HUGE_VAL;
   if (x < -700.0) return 0.0;
+  if (x != x) return x;
   constexpr double to_integer = 6755399441055744.0;  // 1.5 * 2^52
   const double shifted = fma(x, 1.4426950408889634, to_integer);
   const double n = shifted - to_integer;
