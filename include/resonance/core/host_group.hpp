@@ -76,6 +76,16 @@ class expert_grouping {
   std::int32_t experts_ = 0;
 };
 
+//! Packs the choosable scores of one column with their row numbers, in row order; returns how many there are.
+inline std::int64_t pack_column(const matrix_view<const float>& scores, std::int64_t column, std::uint64_t* packed) {
+  std::int64_t count = 0;
+  for (std::int64_t row = 0; row < scores.rows; ++row) {
+    const std::uint32_t key = order_key(scores.row(row)[column]);
+    if (key != never_chosen) packed[count++] = pack_key(key, static_cast<std::uint32_t>(row));
+  }
+  return count;
+}
+
 //! offsets[0..count] = running sums of values[0..count).
 inline void exclusive_scan(const std::int64_t* values, std::int64_t count, std::int64_t* offsets) {
   offsets[0] = 0;

@@ -104,11 +104,7 @@ status host_expert_choice(const Executor& executor, matrix_view<const float> sco
   detail::for_ranges(executor, scores.cols, 1, [&](std::int64_t begin, std::int64_t end, int piece) {
     std::uint64_t* candidates = all_candidates + piece * scores.rows;
     for (std::int64_t e = begin; e < end; ++e) {
-      std::int64_t count = 0;
-      for (std::int64_t t = 0; t < scores.rows; ++t) {
-        const std::uint32_t key = order_key(scores.row(t)[e]);
-        if (key != never_chosen) candidates[count++] = pack_key(key, static_cast<std::uint32_t>(t));
-      }
+      const std::int64_t count = detail::pack_column(scores, e, candidates);
       detail::write_best_tokens(
           candidates, count, o.of(e), o.capacity, [](std::uint32_t t) { return static_cast<std::int32_t>(t); },
           [&](std::uint32_t t) { return scores.row(t)[e]; }, out.token_ids + e * o.capacity,

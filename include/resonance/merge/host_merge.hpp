@@ -45,11 +45,7 @@ void expert_thresholds(const Executor& executor, const merge::expert_side& exper
     std::uint64_t* keys = candidates + piece * affinity.rows;
     for (std::int64_t e = begin; e < end; ++e) {
       const std::int64_t wanted = expert.of(e);
-      std::int64_t count = 0;
-      for (std::int64_t t = 0; t < affinity.rows; ++t) {
-        const std::uint32_t key = order_key(affinity.row(t)[e]);
-        if (key != never_chosen) keys[count++] = pack_key(key, static_cast<std::uint32_t>(t));
-      }
+      const std::int64_t count = pack_column(affinity, e, keys);
       if (wanted <= 0) {
         thresholds[e] = UINT64_MAX;
       } else if (wanted >= count) {
