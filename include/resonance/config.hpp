@@ -41,8 +41,10 @@
 
 #if defined(__CUDACC__)
 #define RESONANCE_HOST_DEVICE __host__ __device__
+#define RESONANCE_NO_EXEC_CHECK _Pragma("nv_exec_check_disable")
 #else
 #define RESONANCE_HOST_DEVICE
+#define RESONANCE_NO_EXEC_CHECK
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)

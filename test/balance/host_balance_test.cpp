@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "merge/fixture.hpp"
 #include "permute/fixture.hpp"
 #include "reference/balance.hpp"
+#include "support/assignments.hpp"
 #include "support/executors.hpp"
 
 namespace {

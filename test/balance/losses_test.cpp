@@ -11,8 +11,8 @@
 #include <memory>
 #include <vector>
 
-#include "merge/fixture.hpp"
 #include "reference/balance.hpp"
+#include "support/assignments.hpp"
 
 namespace {
 

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "merge/fixture.hpp"
 #include "reference/expert_choice.hpp"
 #include "resonance/affinity/host_scores.hpp"
+#include "support/assignments.hpp"
 #include "support/executors.hpp"
 
 namespace {

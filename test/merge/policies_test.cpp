@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "merge/fixture.hpp"
 #include "resonance/core/executor.hpp"
 #include "resonance/merge/host_merge.hpp"
+#include "support/assignments.hpp"
 
 namespace {
 

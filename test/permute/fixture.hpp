@@ -10,7 +10,7 @@
 #include <ostream>
 #include <vector>
 
-#include "merge/fixture.hpp"
+#include "support/assignments.hpp"
 #include "reference/plan.hpp"
 #include "resonance/core/row_type.hpp"
 #include "resonance/permute/row_plan.hpp"

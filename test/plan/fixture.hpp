@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string>
 
-#include "merge/fixture.hpp"
+#include "support/assignments.hpp"
 #include "resonance/plan/plan.hpp"
 
 namespace plan_test {

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "merge/fixture.hpp"
 #include "plan/fixture.hpp"
 #include "reference/plan.hpp"
+#include "support/assignments.hpp"
 #include "support/executors.hpp"
 
 namespace {

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "merge/fixture.hpp"
+#include "support/assignments.hpp"
 
 namespace {
 

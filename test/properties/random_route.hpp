@@ -40,13 +40,13 @@ void check_random_route(std::uint64_t seed, const composition<M, S, G, C, F, O>&
   composition<M, S, G, C, F, O> options;
   told_options told = draw_options(random, s, options);
   const auto input = input_of<M>(s);
-  routed r = route_all(serially(), input, options);
+  routed r = route_all(support::serial(), input, options);
   ASSERT_TRUE(r.outcome.ok());
   const std::vector<double> bias(s.bias.begin(), s.bias.end());
   while (on_border(reference::widened(r.affinity, s.tokens, s.experts), library_scores(r, options.score), bias,
                    told.score.function, told.choice)) {
     move_from_border(random, &options.selection, &told.choice.p);
-    r = route_all(serially(), input, options);
+    r = route_all(support::serial(), input, options);
   }
   expect_route(r, s, options, told);
   expect_moves<Row>(r, random);

@@ -6,34 +6,16 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include <resonance/resonance.hpp>
 
+#include "support/executors.hpp"
+
 namespace properties {
 
-//! An executor behind a function pointer, so that a route is compiled once for all of them.
-class any_executor {
- public:
-  template <class Executor>
-  explicit any_executor(const Executor& executor)
-      : workers_(executor.workers()),
-        run_([&executor](int count, const std::function<void(int)>& f) { executor.run(count, f); }) {}
-
-  int workers() const { return workers_; }
-  void run(int count, const std::function<void(int)>& f) const { run_(count, f); }
-
- private:
-  int workers_;
-  std::function<void(int, const std::function<void(int)>&)> run_;
-};
-
-inline any_executor serially() {
-  static const resonance::serial_executor serial;
-  return any_executor(serial);
-}
+using support::any_executor;
 
 //! Everything that a route writes, filled with marks beforehand.
 struct routed {

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "merge/fixture.hpp"
 #include "reference/facts.hpp"
 #include "reference/prune.hpp"
+#include "support/assignments.hpp"
 
 namespace {
 

@@ -8,9 +8,9 @@
 #include <limits>
 #include <vector>
 
-#include "merge/fixture.hpp"
 #include "resonance/core/executor.hpp"
 #include "resonance/prune/host_prune.hpp"
+#include "support/assignments.hpp"
 
 namespace {
 

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "merge/fixture.hpp"
+#include "support/assignments.hpp"
 #include "reference/merge.hpp"
 #include "reference/prune.hpp"
 #include "resonance/prune/host_prune.hpp"

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "merge/fixture.hpp"
 #include "reference/merge.hpp"
 #include "reference/prune.hpp"
+#include "support/assignments.hpp"
 #include "support/executors.hpp"
 
 namespace {

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "merge/fixture.hpp"
 #include "prune/fixture.hpp"
+#include "support/assignments.hpp"
 #include "support/executors.hpp"
 
 namespace {

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "merge/fixture.hpp"
 #include "prune/fixture.hpp"
 #include "resonance/core/executor.hpp"
+#include "support/assignments.hpp"
 
 namespace {
 

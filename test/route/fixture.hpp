@@ -12,7 +12,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "merge/fixture.hpp"
+#include "support/assignments.hpp"
 #include "permute/fixture.hpp"
 #include "plan/fixture.hpp"
 #include "prune/fixture.hpp"

@@ -33,12 +33,13 @@ struct row_plan {
   const Index* inverse = nullptr;           //!< [slots] slot -> row, or outside [0, P)
   std::int64_t num_rows = 0;                //!< P
 
-  constexpr status check() const {
-    return detail::checks{}
-        .also(detail::check_assignments(assignments, false))
-        .in_range(num_rows >= 0, "num_rows")
+  status check() const {
+    detail::checks c;
+    c.also(detail::check_assignments(assignments, false));
+    if (!c.result().ok()) return c.result();
+    return c.in_range(num_rows >= 0, "num_rows")
         .present(sorted_token_ids, num_rows > 0, "sorted_token_ids")
-        .present(inverse, assignments.tokens > 0, "inverse")
+        .present(inverse, assignments.slots() > 0, "inverse")
         .result();
   }
 };

@@ -40,12 +40,11 @@ struct plan_scratch {
   }
 };
 
+//! `slots`: a.slots(), or the most there can be where `a` stands in for assignments that are still to come.
 template <class Index>
-status check_plan(const assignment_view& a, const plan::options& o, const plan::outputs<Index>& out) {
+status check_plan(const assignment_view& a, std::int64_t slots, const plan::options& o,
+                  const plan::outputs<Index>& out) {
   checks c;
-  c.also(check_assignments(a));
-  if (!c.result().ok()) return c.result();
-  const std::int64_t slots = a.slots();
   constexpr std::int64_t largest_index = std::numeric_limits<Index>::max();
   c.also(o.check(a));
   c.fits(slots <= largest_index, "inverse");
@@ -93,7 +92,9 @@ status host_plan(const Executor& executor, const assignment_view& assignments, c
                  const outputs<Index>& out, workspace_view workspace) {
   const assignment_view& a = assignments;
   detail::checks c;
-  c.also(detail::check_plan(a, o, out));
+  c.also(detail::check_assignments(a));
+  if (!c.result().ok()) return c.result();
+  c.also(detail::check_plan(a, a.slots(), o, out));
   if (!c.result().ok()) return c.result();
   c.also(detail::check_workspace(workspace, host_plan_workspace_bytes(executor, a, o)));
   if (!c.result().ok()) return c.result();

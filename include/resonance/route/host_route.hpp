@@ -86,12 +86,8 @@ class host_router {
     pruned.ids = &present_id;
     pruned.weights = &present_value;
     c.also(check_prune<Order>(options_.capacity, stand_in, options_.prune, pruned));
-    if (out.plan.expert_offsets != nullptr && c.result().ok()) {
-      c.also(check_plan(stand_in, options_.plan, out.plan));
-      c.fits(slots <= std::numeric_limits<Index>::max(), "inverse");
-      c.fits(!c.result().ok() || plan::max_rows(slots, experts_, options_.plan) <= std::numeric_limits<Index>::max(),
-             "sorted_token_ids");
-    }
+    if (out.plan.expert_offsets != nullptr && c.result().ok())
+      c.also(check_plan(stand_in, slots, options_.plan, out.plan));
     return c.result();
   }
 

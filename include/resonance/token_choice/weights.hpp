@@ -28,6 +28,7 @@ RESONANCE_HOST_DEVICE constexpr bool needs_row_terms(const options& o) {
 //!            their underflow where a bias chose experts far below the row's best.
 //! Inputs     terms: the row's softmax terms, read only where needs_row_terms
 //! Contract   sums run in slot order, in float
+RESONANCE_NO_EXEC_CHECK
 template <class Score, class DeltaAt, class WeightAt>
 RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE void weigh_slots(const Score& score, const options& o,
                                                               const softmax_terms& terms, std::int64_t count,

@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <ostream>
 #include <set>
@@ -19,6 +18,7 @@
 #include "resonance/core/row_type.hpp"
 #include "resonance/core/views.hpp"
 #include "resonance/core/workspace.hpp"
+#include "support/executors.hpp"
 #include "support/poison.hpp"
 #include "support/random.hpp"
 
@@ -148,25 +148,6 @@ struct ragged_copy {
     v.token_offsets = token_offsets.data();
     return v;
   }
-};
-
-//! Any executor behind one type, so that a stage with many policies is compiled once for all of them. The executor
-//! must outlive it.
-class any_executor {
- public:
-  template <class Executor>
-  explicit any_executor(const Executor& executor)
-      : workers_(executor.workers()),
-        run_([&executor](int count, const std::function<void(int)>& f) { executor.run(count, f); }) {}
-  int workers() const { return workers_; }
-  template <class F>
-  void run(int count, F&& f) const {
-    run_(count, std::ref(f));
-  }
-
- private:
-  int workers_;
-  std::function<void(int, const std::function<void(int)>&)> run_;
 };
 
 //! A poisoned workspace of exactly `bytes`, at an address that no alignment fits.
