@@ -63,9 +63,9 @@ void expect_equivariant(Options options) {
                 moved.begin() + static_cast<std::ptrdiff_t>(t * experts));
 
   const properties::routed here =
-      properties::route_all(properties::support::serial(), view_of(logits, experts), options);
+      properties::route_all(support::serial(), view_of(logits, experts), options);
   const properties::routed there =
-      properties::route_all(properties::support::serial(), view_of(moved, experts), options);
+      properties::route_all(support::serial(), view_of(moved, experts), options);
   for (std::size_t t = 0; t < tokens; ++t) {
     for (std::size_t slot = 0; slot < 3; ++slot) {
       EXPECT_EQ(there.topk_ids[t * 3 + slot], here.topk_ids[order[t] * 3 + slot]);
@@ -107,7 +107,7 @@ TEST(Metamorphic, PermutedTokensAreRoutedAlike) {
 template <class Options, class Input>
 void expect_same_on_every_executor(Options options, const Input& input) {
   options.choice.top_k = 4;
-  const properties::routed serial = properties::route_all(properties::support::serial(), input, options);
+  const properties::routed serial = properties::route_all(support::serial(), input, options);
   support::with_every_executor([&](const auto& executor, const char* name) {
     SCOPED_TRACE(name);
     properties::expect_same_bits(serial, properties::route_all(properties::any_executor(executor), input, options));
@@ -152,7 +152,7 @@ TEST(Metamorphic, AllTokensToOneExpert) {
       options;
   options.capacity.count = 100;
   options.plan.tile_tokens = 64;
-  const properties::routed r = properties::route_all(properties::support::serial(), view_of(logits, experts), options);
+  const properties::routed r = properties::route_all(support::serial(), view_of(logits, experts), options);
   EXPECT_EQ(r.num_rows, (std::vector<std::int64_t>{128, 100}));
   EXPECT_EQ(r.expert_offsets, (std::vector<std::int32_t>{0, 0, 0, 0, 0, 0, 128, 128, 128}));
   EXPECT_EQ(r.tokens_per_expert, (std::vector<std::int32_t>{0, 0, 0, 0, 0, 100, 0, 0}));
@@ -171,7 +171,7 @@ TEST(Metamorphic, TokenWithoutAnyChoosableScoreIsUnassigned) {
                           prune::affinity_order>
       options;
   options.choice.top_k = 3;
-  const properties::routed r = properties::route_all(properties::support::serial(), view_of(logits, 3), options);
+  const properties::routed r = properties::route_all(support::serial(), view_of(logits, 3), options);
   EXPECT_EQ(r.topk_ids, (std::vector<std::int32_t>{-1, -1, -1, -1, -1, -1, 0, 2, -1}));
   EXPECT_EQ(r.token_offsets, (std::vector<std::int64_t>{0, 0, 0, 2}));
   EXPECT_EQ(r.num_rows, (std::vector<std::int64_t>{2, 2}));
@@ -188,7 +188,7 @@ TEST(Metamorphic, GroupWhoseSumOverflowsStaysChoosable) {
   options.selection.n_group = 2;
   options.selection.topk_group = 1;
   options.choice.top_k = 2;
-  const properties::routed r = properties::route_all(properties::support::serial(), view_of(logits, 4), options);
+  const properties::routed r = properties::route_all(support::serial(), view_of(logits, 4), options);
   EXPECT_EQ(r.topk_ids, (std::vector<std::int32_t>{0, 1}));
 }
 
@@ -203,7 +203,7 @@ TEST(Metamorphic, FilledSlotsAreNoPartOfAUnion) {
   options.choice.top_k = 3;
   options.choice.missing = token_choice::missing_choice::lowest_ids;
   options.expert_capacity = 1;  // experts 1 and 2 take token 0, expert 0 takes token 1
-  const properties::routed r = properties::route_all(properties::support::serial(), view_of(logits, 3), options);
+  const properties::routed r = properties::route_all(support::serial(), view_of(logits, 3), options);
   EXPECT_EQ(r.topk_ids, (std::vector<std::int32_t>{0, 1, 2, 0, 1, 2}));
   EXPECT_EQ(r.token_offsets, (std::vector<std::int64_t>{0, 3, 4}));
   const std::vector<std::int32_t> merged = {0, 1, 2, 0};
