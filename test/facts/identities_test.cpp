@@ -62,7 +62,7 @@ properties::routed route(const batch& b, const Capacity& capacity, std::int64_t 
   options.choice.top_k = b.top_k;
   options.expert_capacity = expert_capacity;
   options.prune.hidden = 4096;
-  return properties::route_all(properties::serially(), b.input(), options);
+  return properties::route_all(support::serial(), b.input(), options);
 }
 
 using pairs = std::set<std::pair<std::int64_t, std::int32_t>>;

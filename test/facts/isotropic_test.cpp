@@ -57,7 +57,7 @@ properties::routed route_best(const std::vector<float>& delta, std::size_t exper
   options.capacity = capacity;
   affinity::logits_input<float> input;
   input.logits = {delta.data(), static_cast<std::int64_t>(delta.size() / experts), static_cast<std::int64_t>(experts)};
-  return properties::route_all(properties::serially(), input, options);
+  return properties::route_all(support::serial(), input, options);
 }
 
 TEST(Isotropic, AffinityMassKeepsTheKnownShares) {

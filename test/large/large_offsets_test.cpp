@@ -78,8 +78,8 @@ TEST(LargeOffsets, HiddenStatesAndGate) {
   near_input.experts = 7;
   affinity::hidden_input<float> far_input = near_input;
   far_input.hidden = far.read();
-  const properties::routed a = properties::route_all(properties::serially(), near_input, options);
-  const properties::routed b = properties::route_all(properties::serially(), far_input, options);
+  const properties::routed a = properties::route_all(support::serial(), near_input, options);
+  const properties::routed b = properties::route_all(support::serial(), far_input, options);
   EXPECT_EQ(a.affinity, b.affinity);
   EXPECT_EQ(a.kept_ids, b.kept_ids);
   EXPECT_EQ(a.kept_weights, b.kept_weights);
@@ -116,9 +116,9 @@ TEST(LargeOffsets, LogitsAndScores) {
   options.expert_capacity = 4;
   affinity::logits_input<float> input;
   input.logits = {logits.data(), tokens, experts};
-  const properties::routed a = properties::route_all(properties::serially(), input, options);
+  const properties::routed a = properties::route_all(support::serial(), input, options);
   input.logits = far.read();
-  const properties::routed b = properties::route_all(properties::serially(), input, options);
+  const properties::routed b = properties::route_all(support::serial(), input, options);
   EXPECT_EQ(a.topk_ids, b.topk_ids);
   EXPECT_EQ(a.merged_ids, b.merged_ids);
   EXPECT_EQ(a.sorted_token_ids, b.sorted_token_ids);
@@ -166,7 +166,7 @@ TYPED_TEST(LargeRows, PermuteAndUnpermute) {
   options.plan.tile_tokens = 4;
   affinity::logits_input<float> input;
   input.logits = {logits.data(), tokens, 6};
-  const properties::routed r = properties::route_all(properties::serially(), input, options);
+  const properties::routed r = properties::route_all(support::serial(), input, options);
   const std::int64_t rows = r.num_rows[0];
 
   std::vector<Row> x;

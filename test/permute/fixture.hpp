@@ -10,10 +10,10 @@
 #include <ostream>
 #include <vector>
 
-#include "support/assignments.hpp"
 #include "reference/plan.hpp"
 #include "resonance/core/row_type.hpp"
 #include "resonance/permute/row_plan.hpp"
+#include "support/assignments.hpp"
 #include "support/half.hpp"
 
 namespace permute_test {

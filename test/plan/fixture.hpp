@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <string>
 
-#include "support/assignments.hpp"
 #include "resonance/plan/plan.hpp"
+#include "support/assignments.hpp"
 
 namespace plan_test {
 

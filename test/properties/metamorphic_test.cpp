@@ -62,10 +62,8 @@ void expect_equivariant(Options options) {
     std::copy_n(logits.begin() + static_cast<std::ptrdiff_t>(order[t] * experts), experts,
                 moved.begin() + static_cast<std::ptrdiff_t>(t * experts));
 
-  const properties::routed here =
-      properties::route_all(support::serial(), view_of(logits, experts), options);
-  const properties::routed there =
-      properties::route_all(support::serial(), view_of(moved, experts), options);
+  const properties::routed here = properties::route_all(support::serial(), view_of(logits, experts), options);
+  const properties::routed there = properties::route_all(support::serial(), view_of(moved, experts), options);
   for (std::size_t t = 0; t < tokens; ++t) {
     for (std::size_t slot = 0; slot < 3; ++slot) {
       EXPECT_EQ(there.topk_ids[t * 3 + slot], here.topk_ids[order[t] * 3 + slot]);

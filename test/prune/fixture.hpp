@@ -12,10 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "support/assignments.hpp"
 #include "reference/merge.hpp"
 #include "reference/prune.hpp"
 #include "resonance/prune/host_prune.hpp"
+#include "support/assignments.hpp"
 
 namespace prune_test {
 

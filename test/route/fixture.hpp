@@ -12,12 +12,12 @@
 #include <type_traits>
 #include <vector>
 
-#include "support/assignments.hpp"
 #include "permute/fixture.hpp"
 #include "plan/fixture.hpp"
 #include "prune/fixture.hpp"
 #include "resonance/route/host_route.hpp"
 #include "resonance/route/router.hpp"
+#include "support/assignments.hpp"
 
 namespace route_test {
 
