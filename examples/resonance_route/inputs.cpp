@@ -71,7 +71,8 @@ std::vector<float> read_vector(const source& from, std::int64_t wanted, const st
   if (a.type() == npy::dtype::float32) return values_of<float>(a);
   const std::vector<resonance::float16> narrow = values_of<resonance::float16>(a);
   std::vector<float> out(narrow.size());
-  std::transform(narrow.begin(), narrow.end(), out.begin(), resonance::row_traits<resonance::float16>::widen);
+  std::transform(narrow.begin(), narrow.end(), out.begin(),
+                 [](resonance::float16 value) { return resonance::row_traits<resonance::float16>::widen(value); });
   return out;
 }
 
