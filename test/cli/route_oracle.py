@@ -157,9 +157,9 @@ def kept_groups(o, score, bias, choosable, causes, ambiguous):
 
 
 def underflows(kind, total):
-    """Whether this sum of scores rests on exponentials that leave float32's normal numbers, where it may become 0."""
+    """Whether this sum of scores, never 0 in exact arithmetic, rests on exponentials that may become 0 in float32."""
     least = float(np.finfo(np.float32).tiny) / 1e-6
-    return kind != "identity" and 0 < total < (math.sqrt(least) if kind == "sqrt-softplus" else least)
+    return kind != "identity" and total < (math.sqrt(least) if kind == "sqrt-softplus" else least)
 
 
 def token_choice(o, delta, choosable, bias, ambiguous):
