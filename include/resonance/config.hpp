@@ -6,6 +6,8 @@
 //! - RESONANCE_WRAP_NAMESPACE=name  puts everything into name::resonance, so that two vendored copies can't collide;
 //! - RESONANCE_HOST_BASELINE        host code never looks for a wider instruction set at run time (same results,
 //! slower);
+//! - RESONANCE_SIMT=<header>         device headers take CUDA's names from this header instead of from nvcc: how the
+//!                                   tests run device code on the CPU (test/simt);
 //! - RESONANCE_ALLOW_FAST_MATH      accepts -ffast-math; NaN, infinities and bit-identity are then the user's business.
 #ifndef RESONANCE_CONFIG_HPP
 #define RESONANCE_CONFIG_HPP
@@ -39,12 +41,37 @@
   }
 #endif
 
+// Kernels, and whatever launches them, are other functions for another list of architectures, since the linker keeps
+// one of each name, and that one may hold no code for the device at hand. They stand inside their stage's namespace
+// between these two. Views, options and status do not: plain C++ units pass them to CUDA units.
+#if defined(__CUDACC__) && defined(__CUDA_ARCH_LIST__)
+#define RESONANCE_DETAIL_ARCH_PASTE(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ...) \
+  sm##a##b##c##d##e##f##g##h##i##j##k##l##m##n##o##p
+#define RESONANCE_DETAIL_ARCH_NAME(...) RESONANCE_DETAIL_ARCH_PASTE(__VA_ARGS__)
+#define RESONANCE_ARCH_NAMESPACE_BEGIN \
+  inline namespace RESONANCE_DETAIL_ARCH_NAME(__CUDA_ARCH_LIST__, , , , , , , , , , , , , , , , ) {
+#define RESONANCE_ARCH_NAMESPACE_END }
+#else
+#define RESONANCE_ARCH_NAMESPACE_BEGIN
+#define RESONANCE_ARCH_NAMESPACE_END
+#endif
+
 #if defined(__CUDACC__)
 #define RESONANCE_HOST_DEVICE __host__ __device__
 #define RESONANCE_NO_EXEC_CHECK _Pragma("nv_exec_check_disable")
 #else
 #define RESONANCE_HOST_DEVICE
 #define RESONANCE_NO_EXEC_CHECK
+#endif
+
+#if defined(__CUDACC__)
+#define RESONANCE_DEVICE __device__ __forceinline__
+#define RESONANCE_UNROLL _Pragma("unroll")
+#define RESONANCE_NO_UNROLL _Pragma("unroll 1")
+#else
+#define RESONANCE_DEVICE inline
+#define RESONANCE_UNROLL
+#define RESONANCE_NO_UNROLL
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compiled, never run: every policy that both backends share is called from device code.
-#include <cstdint>
-
+// Compiled, never run: every policy that both backends share is called from device code, by nvcc and by NVRTC.
 #include <resonance/affinity/metrics.hpp>
 #include <resonance/affinity/score.hpp>
 #include <resonance/core/math.hpp>
 #include <resonance/core/order_key.hpp>
 #include <resonance/core/row_type.hpp>
+#include <resonance/core/std.hpp>
 #include <resonance/core/views.hpp>
-#include <resonance/expert_choice/host_expert_choice.hpp>
+#include <resonance/expert_choice/options.hpp>
 #include <resonance/merge/policies.hpp>
 #include <resonance/plan/plan.hpp>
 #include <resonance/prune/capacity.hpp>
@@ -16,7 +15,7 @@
 #include <resonance/token_choice/policies.hpp>
 #include <resonance/token_choice/weights.hpp>
 
-namespace {
+namespace policies_compile {
 
 template <class Metric, class Row>
 __global__ void affinities(const Metric, const Row* rows, float token_norm, float expert_norm, float* delta) {
@@ -74,57 +73,54 @@ __global__ void functions(float* x, double* y) {
   y[0] = math::exp(math::fma(y[0], y[1], y[2]));
 }
 
-template <class Metric>
-void launch_metric(const Metric& metric) {
-  affinities<<<1, 1>>>(metric, static_cast<const float*>(nullptr), 1.0f, 1.0f, nullptr);
-  affinities<<<1, 1>>>(metric, static_cast<const resonance::bfloat16*>(nullptr), 1.0f, 1.0f, nullptr);
-  affinities<<<1, 1>>>(metric, static_cast<const resonance::float16*>(nullptr), 1.0f, 1.0f, nullptr);
-}
-
 template <class Merge>
 __global__ void merge_traits(const Merge, bool* traits) {
   traits[0] = Merge::keeps_token_choice || Merge::needs_expert_choice || Merge::adds_expert_choice;
 }
 
-}  // namespace
+// Names every instantiation; that is what makes the compiler build them.
+namespace affinity = resonance::affinity;
+namespace prune = resonance::prune;
+namespace merge = resonance::merge;
 
-//! Names every instantiation; that is what makes the compiler build them.
-void instantiate_policies() {
-  namespace affinity = resonance::affinity;
-  namespace prune = resonance::prune;
-  namespace merge = resonance::merge;
-  launch_metric(affinity::dot{});
-  launch_metric(affinity::cosine{});
-  launch_metric(affinity::grouped_average_cosine{});
-  launch_metric(affinity::grouped_average{});
-  launch_metric(affinity::logits{});
-  launch_metric(affinity::cosine_of_logits{});
-  narrow<<<1, 1>>>(nullptr, static_cast<resonance::bfloat16*>(nullptr));
-  narrow<<<1, 1>>>(nullptr, static_cast<resonance::float16*>(nullptr));
-  const resonance::token_choice::options choice;
-  const resonance::softmax_terms terms;
-  weights<<<1, 1>>>(affinity::identity{}, choice, terms, nullptr, 0, nullptr, nullptr);
-  weights<<<1, 1>>>(affinity::softmax{}, choice, terms, nullptr, 0, nullptr, nullptr);
-  weights<<<1, 1>>>(affinity::softmax_over_chosen{}, choice, terms, nullptr, 0, nullptr, nullptr);
-  weights<<<1, 1>>>(affinity::sigmoid{}, choice, terms, nullptr, 0, nullptr, nullptr);
-  weights<<<1, 1>>>(affinity::sqrt_softplus{}, choice, terms, nullptr, 0, nullptr, nullptr);
-  weights<<<1, 1>>>(affinity::relu_softmax{}, choice, terms, nullptr, 0, nullptr, nullptr);
-  const prune::batch_facts facts;
-  capacities<<<1, 1>>>(prune::unlimited{}, facts, nullptr, nullptr);
-  capacities<<<1, 1>>>(prune::fixed{}, facts, nullptr, nullptr);
-  capacities<<<1, 1>>>(prune::factor{}, facts, nullptr, nullptr);
-  capacities<<<1, 1>>>(prune::lower_bound{}, facts, nullptr, nullptr);
-  capacities<<<1, 1>>>(prune::per_expert{}, facts, nullptr, nullptr);
-  mass_units<<<1, 1>>>(prune::affinity_mass{}, nullptr, nullptr);
-  drop_keys<<<1, 1>>>(prune::affinity_order{}, nullptr, nullptr);
-  drop_keys<<<1, 1>>>(prune::position{}, nullptr, nullptr);
-  drop_keys<<<1, 1>>>(prune::slot_major{}, nullptr, nullptr);
-  drop_keys<<<1, 1>>>(prune::batch_prioritized{}, nullptr, nullptr);
-  merge_traits<<<1, 1>>>(merge::restricted{}, nullptr);
-  merge_traits<<<1, 1>>>(merge::intersection{}, nullptr);
-  merge_traits<<<1, 1>>>(merge::union_{}, nullptr);
-  merge_traits<<<1, 1>>>(merge::token_only{}, nullptr);
-  merge_traits<<<1, 1>>>(merge::expert_only{}, nullptr);
-  local_experts<<<1, 1>>>({}, {}, {}, nullptr);
-  functions<<<1, 1>>>(nullptr, nullptr);
-}
+template __global__ void affinities(const affinity::dot, const float*, float, float, float*);
+template __global__ void affinities(const affinity::cosine, const float*, float, float, float*);
+template __global__ void affinities(const affinity::grouped_average_cosine, const float*, float, float, float*);
+template __global__ void affinities(const affinity::grouped_average, const float*, float, float, float*);
+template __global__ void affinities(const affinity::logits, const float*, float, float, float*);
+template __global__ void affinities(const affinity::cosine_of_logits, const float*, float, float, float*);
+template __global__ void affinities(const affinity::dot, const resonance::bfloat16*, float, float, float*);
+template __global__ void narrow(const float*, resonance::bfloat16*);
+template __global__ void affinities(const affinity::dot, const resonance::float16*, float, float, float*);
+template __global__ void narrow(const float*, resonance::float16*);
+
+#define RESONANCE_TEST_WEIGHTS(Score)                                                             \
+  template __global__ void weights(const affinity::Score, const resonance::token_choice::options, \
+                                   const resonance::softmax_terms, const float*, std::int64_t, float*, std::uint64_t*)
+RESONANCE_TEST_WEIGHTS(identity);
+RESONANCE_TEST_WEIGHTS(softmax);
+RESONANCE_TEST_WEIGHTS(softmax_over_chosen);
+RESONANCE_TEST_WEIGHTS(sigmoid);
+RESONANCE_TEST_WEIGHTS(sqrt_softplus);
+RESONANCE_TEST_WEIGHTS(relu_softmax);
+#undef RESONANCE_TEST_WEIGHTS
+
+template __global__ void capacities(const prune::unlimited, const prune::batch_facts, const std::int64_t*,
+                                    std::int64_t*);
+template __global__ void capacities(const prune::fixed, const prune::batch_facts, const std::int64_t*, std::int64_t*);
+template __global__ void capacities(const prune::factor, const prune::batch_facts, const std::int64_t*, std::int64_t*);
+template __global__ void capacities(const prune::lower_bound, const prune::batch_facts, const std::int64_t*,
+                                    std::int64_t*);
+template __global__ void capacities(const prune::per_expert, const prune::batch_facts, const std::int64_t*,
+                                    std::int64_t*);
+template __global__ void drop_keys(const prune::affinity_order, const float*, std::uint32_t*);
+template __global__ void drop_keys(const prune::position, const float*, std::uint32_t*);
+template __global__ void drop_keys(const prune::slot_major, const float*, std::uint32_t*);
+template __global__ void drop_keys(const prune::batch_prioritized, const float*, std::uint32_t*);
+template __global__ void merge_traits(const merge::restricted, bool*);
+template __global__ void merge_traits(const merge::intersection, bool*);
+template __global__ void merge_traits(const merge::union_, bool*);
+template __global__ void merge_traits(const merge::token_only, bool*);
+template __global__ void merge_traits(const merge::expert_only, bool*);
+
+}  // namespace policies_compile

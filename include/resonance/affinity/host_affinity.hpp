@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include <resonance/affinity/input.hpp>
 #include <resonance/affinity/metrics.hpp>
 #include <resonance/core/executor.hpp>
 #include <resonance/core/host_simd.hpp>
@@ -67,33 +68,15 @@ class host_source {
 
 template <class Metric, class X, class W>
 class host_source<Metric, hidden_input<X, W>> {
-  static_assert(Metric::reads != operand::logits, "resonance: this metric reads logits_input, not hidden_input");
-
  public:
   static constexpr float largest = row_traits<float>::largest;
 
   host_source(const Metric& metric, const hidden_input<X, W>& input) : metric_(metric), input_(input) {}
 
   std::int64_t tokens() const { return input_.hidden.rows; }
-  std::int32_t experts() const {
-    return Metric::reads == operand::gate ? static_cast<std::int32_t>(input_.gate.rows) : input_.experts;
-  }
+  std::int32_t experts() const { return detail::experts_of<Metric>(input_); }
 
-  status check() const {
-    detail::checks c;
-    c.also(detail::check_matrix(input_.hidden, "hidden"));
-    c.fits(input_.hidden.rows <= detail::max_int32, "hidden");
-    if (Metric::reads == operand::gate) {
-      c.also(detail::check_matrix(input_.gate, "gate"));
-      c.fits(input_.gate.rows <= detail::max_int32, "gate");
-      c.in_range(input_.gate.rows >= 1, "gate");
-      c.matches(input_.gate.cols == input_.hidden.cols, "gate");
-    } else {
-      c.in_range(input_.experts >= 1, "experts");
-      c.in_range(input_.experts <= input_.hidden.cols, "experts");
-    }
-    return c.result();
-  }
+  status check() const { return detail::check_input<Metric>(input_); }
 
   void carve(detail::workspace_carver& carver, int workers) {
     expert_norms_ = carver.take<float>(experts());
@@ -175,8 +158,6 @@ class host_source<Metric, hidden_input<X, W>> {
 
 template <class Metric, class L>
 class host_source<Metric, logits_input<L>> {
-  static_assert(Metric::reads == operand::logits, "resonance: this metric reads hidden_input, not logits_input");
-
  public:
   static constexpr float largest = row_traits<L>::largest;
   static constexpr int block = 8;
@@ -184,18 +165,9 @@ class host_source<Metric, logits_input<L>> {
   host_source(const Metric& metric, const logits_input<L>& input) : metric_(metric), input_(input) {}
 
   std::int64_t tokens() const { return input_.logits.rows; }
-  std::int32_t experts() const { return static_cast<std::int32_t>(input_.logits.cols); }
+  std::int32_t experts() const { return detail::experts_of<Metric>(input_); }
 
-  status check() const {
-    return detail::checks{}
-        .also(detail::check_matrix(input_.logits, "logits"))
-        .in_range(input_.logits.cols >= 1, "logits")
-        .fits(input_.logits.rows <= detail::max_int32, "logits")
-        .fits(input_.logits.cols <= detail::max_int32, "logits")
-        .present(input_.token_norms, Metric::needs_norms && input_.logits.rows > 0, "token_norms")
-        .present(input_.gate_norms, Metric::needs_norms && input_.logits.rows > 0, "gate_norms")
-        .result();
-  }
+  status check() const { return detail::check_input<Metric>(input_); }
 
   void carve(detail::workspace_carver&, int) {}
 

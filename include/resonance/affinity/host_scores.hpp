@@ -17,9 +17,6 @@
 RESONANCE_NAMESPACE_BEGIN
 namespace affinity {
 
-//! Over what a dense softmax runs: each token's experts, or each expert's tokens.
-enum class softmax_axis { experts, tokens };
-
 //! Applies a score function to every pair.
 //!
 //! Equation   see the score function; softmax_over_chosen gives delta' here, as nothing is chosen yet
@@ -34,13 +31,8 @@ enum class softmax_axis { experts, tokens };
 template <class Executor, class Score>
 status host_scores(const Executor& executor, const Score& score, matrix_view<const float> affinity,
                    matrix_view<float> scores, softmax_axis axis = softmax_axis::experts) {
-  static_assert(detail::is_policy_of<Score, stages::score>, "resonance: the second argument must be a score function");
-  detail::checks c;
-  c.also(score.check());
-  c.also(detail::check_matrix(affinity, "affinity"));
-  c.also(detail::check_matrix(scores, "scores"));
-  c.matches(affinity.rows == scores.rows && affinity.cols == scores.cols, "scores");
-  if (!c.result().ok()) return c.result();
+  const status checked = detail::check_scores(score, affinity, scores);
+  if (!checked.ok()) return checked;
 
   const bool by_column = Score::normalized_over == normalizer::row && axis == softmax_axis::tokens;
   const std::int64_t lines = by_column ? affinity.cols : affinity.rows;

@@ -7,11 +7,10 @@
 #ifndef RESONANCE_AFFINITY_METRICS_HPP
 #define RESONANCE_AFFINITY_METRICS_HPP
 
-#include <cstdint>
-
 #include <resonance/config.hpp>
 #include <resonance/core/math.hpp>
 #include <resonance/core/policy.hpp>
+#include <resonance/core/std.hpp>
 #include <resonance/core/views.hpp>
 
 RESONANCE_NAMESPACE_BEGIN

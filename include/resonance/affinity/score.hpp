@@ -4,14 +4,14 @@
 #ifndef RESONANCE_AFFINITY_SCORE_HPP
 #define RESONANCE_AFFINITY_SCORE_HPP
 
-#include <cstdint>
-
 #include <resonance/config.hpp>
 #include <resonance/core/math.hpp>
 #include <resonance/core/policy.hpp>
 #include <resonance/core/row_type.hpp>
 #include <resonance/core/softmax.hpp>
 #include <resonance/core/status.hpp>
+#include <resonance/core/views.hpp>
+#include <resonance/core/std.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 
@@ -116,7 +116,25 @@ struct relu_softmax : score_function<relu_softmax> {
   RESONANCE_HOST_DEVICE static RESONANCE_FORCE_INLINE float activate(float x) { return x > 0.0f ? x : 0.0f; }
 };
 
+//! Over what a dense softmax runs: each token's experts, or each expert's tokens.
+enum class softmax_axis { experts, tokens };
+
 }  // namespace affinity
+
+namespace detail {
+
+template <class Score>
+status check_scores(const Score& score, const matrix_view<const float>& affinity, const matrix_view<float>& scores) {
+  static_assert(is_policy_of<Score, stages::score>, "resonance: dense scores are made by a score function");
+  return checks{}
+      .also(score.check())
+      .also(check_matrix(affinity, "affinity"))
+      .also(check_matrix(scores, "scores"))
+      .matches(affinity.rows == scores.rows && affinity.cols == scores.cols, "scores")
+      .result();
+}
+
+}  // namespace detail
 RESONANCE_NAMESPACE_END
 
 #endif

@@ -4,12 +4,10 @@
 #ifndef RESONANCE_BALANCE_LOSSES_HPP
 #define RESONANCE_BALANCE_LOSSES_HPP
 
-#include <cmath>
-#include <cstdint>
-
 #include <resonance/config.hpp>
 #include <resonance/core/math.hpp>
 #include <resonance/core/status.hpp>
+#include <resonance/core/std.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 namespace balance {

@@ -8,12 +8,9 @@
 #ifndef RESONANCE_CORE_MATH_HPP
 #define RESONANCE_CORE_MATH_HPP
 
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-
 #include <resonance/config.hpp>
 #include <resonance/core/row_type.hpp>
+#include <resonance/core/std.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 namespace math {

@@ -4,10 +4,9 @@
 #ifndef RESONANCE_CORE_ORDER_KEY_HPP
 #define RESONANCE_CORE_ORDER_KEY_HPP
 
-#include <cstdint>
-
 #include <resonance/config.hpp>
 #include <resonance/core/row_type.hpp>
+#include <resonance/core/std.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 

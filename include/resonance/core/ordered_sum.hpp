@@ -13,10 +13,8 @@
 #ifndef RESONANCE_CORE_ORDERED_SUM_HPP
 #define RESONANCE_CORE_ORDERED_SUM_HPP
 
-#include <cstddef>
-#include <cstdint>
-
 #include <resonance/config.hpp>
+#include <resonance/core/std.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 

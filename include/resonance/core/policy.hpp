@@ -5,9 +5,8 @@
 #ifndef RESONANCE_CORE_POLICY_HPP
 #define RESONANCE_CORE_POLICY_HPP
 
-#include <type_traits>
-
 #include <resonance/config.hpp>
+#include <resonance/core/std.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 

@@ -4,10 +4,8 @@
 #ifndef RESONANCE_CORE_ROW_TYPE_HPP
 #define RESONANCE_CORE_ROW_TYPE_HPP
 
-#include <cstdint>
-#include <cstring>
-
 #include <resonance/config.hpp>
+#include <resonance/core/std.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 

@@ -4,11 +4,10 @@
 #ifndef RESONANCE_CORE_SOFTMAX_HPP
 #define RESONANCE_CORE_SOFTMAX_HPP
 
-#include <cstdint>
-
 #include <resonance/config.hpp>
 #include <resonance/core/math.hpp>
 #include <resonance/core/ordered_sum.hpp>
+#include <resonance/core/std.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 

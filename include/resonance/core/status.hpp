@@ -15,6 +15,7 @@ enum class status_code : int {
   shape_mismatch,       //!< two arguments disagree on a dimension
   index_overflow,       //!< a count does not fit the index type, or 64 bits
   workspace_too_small,  //!< null, or fewer bytes than the query answered
+  launch_failed,        //!< the device refused a kernel; `argument` is CUDA's name of the error
 };
 
 //! A code and the argument it is about. Nothing has been written when the code is not ok.
@@ -34,6 +35,7 @@ struct [[nodiscard]] status {
       case status_code::shape_mismatch: return "does not match the other shapes";
       case status_code::index_overflow: return "is too large for the index type";
       case status_code::workspace_too_small: return "is smaller than the workspace query says";
+      case status_code::launch_failed: return "is what the kernel launch answered";
     }
     return "unknown status";
   }

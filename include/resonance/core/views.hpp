@@ -4,11 +4,9 @@
 #ifndef RESONANCE_CORE_VIEWS_HPP
 #define RESONANCE_CORE_VIEWS_HPP
 
-#include <cstdint>
-#include <type_traits>
-
 #include <resonance/config.hpp>
 #include <resonance/core/status.hpp>
+#include <resonance/core/std.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 
@@ -49,6 +47,7 @@ struct assignment_view {
   const std::int32_t* rank_in_expert = nullptr;  //!< [slots] 0 = best; written by merge
   const std::int64_t* token_offsets = nullptr;   //!< [tokens + 1], ragged only
   const std::int32_t* token_of_slot = nullptr;   //!< [slots], ragged only
+  std::int64_t slot_capacity = 0;                //!< ragged on the device only: entries that the slot arrays have
 
   RESONANCE_HOST_DEVICE constexpr bool ragged() const { return token_offsets != nullptr; }
   RESONANCE_HOST_DEVICE constexpr std::int64_t begin(std::int64_t token) const {
@@ -56,12 +55,15 @@ struct assignment_view {
   }
   RESONANCE_HOST_DEVICE constexpr std::int64_t end(std::int64_t token) const { return begin(token + 1); }
   RESONANCE_HOST_DEVICE constexpr std::int64_t slots() const { return begin(tokens); }
+  //! Slots that there can be: known without reading memory.
+  RESONANCE_HOST_DEVICE constexpr std::int64_t most_slots() const {
+    return ragged() ? slot_capacity : tokens * slots_per_token;
+  }
   RESONANCE_HOST_DEVICE constexpr std::int64_t token(std::int64_t slot) const {
     return ragged() ? static_cast<std::int64_t>(token_of_slot[slot]) : slot / slots_per_token;
   }
-  RESONANCE_HOST_DEVICE constexpr bool assigned(std::int64_t slot) const {
-    return ids[slot] >= 0 && ids[slot] < experts;
-  }
+  RESONANCE_HOST_DEVICE constexpr bool is_expert(std::int32_t id) const { return id >= 0 && id < experts; }
+  RESONANCE_HOST_DEVICE constexpr bool assigned(std::int64_t slot) const { return is_expert(ids[slot]); }
 };
 
 //! Where token choice writes: [T,K] tables, contiguous. `topk_weights` and `topk_affinity` are nullable.
@@ -107,6 +109,7 @@ inline assignment_view as_assignments(const assignment_buffers& b, std::int64_t 
   v.rank_in_expert = b.rank_in_expert;
   v.token_offsets = b.token_offsets;
   v.token_of_slot = b.token_of_slot;
+  v.slot_capacity = b.capacity;
   return v;
 }
 
@@ -131,19 +134,29 @@ constexpr status check_matrix(const matrix_view<T>& m, const char* argument) {
 }
 
 //! Checks the shape fields and pointers that every consumer of assignments needs.
-inline status check_assignments(const assignment_view& a, bool reads_ids = true) {
+inline status check_assignments(const assignment_view& a, bool reads_ids, std::int64_t (*slots_of)(const assignment_view&)) {
   checks c;
   c.in_range(a.tokens >= 0 && a.tokens <= max_int32, "assignments.tokens");
   c.in_range(a.experts >= 1, "assignments.experts");
   if (!c.result().ok()) return c.result();
-  if (a.ragged()) {
-    c.present(a.token_of_slot, a.slots() > 0, "assignments.token_of_slot");
-  } else {
+  if (!a.ragged()) {
     c.in_range(a.slots_per_token >= 1, "assignments.slots_per_token");
     c.fits(a.slots_per_token < 1 || a.tokens <= max_slots / a.slots_per_token, "assignments.slots_per_token");
   }
   if (!c.result().ok()) return c.result();
-  return c.present(a.ids, reads_ids && a.slots() > 0, "assignments.ids").result();
+  const std::int64_t slots = slots_of(a);
+  c.in_range(slots >= 0 && slots <= max_slots, "assignments.slot_capacity");
+  c.present(a.token_of_slot, a.ragged() && slots > 0, "assignments.token_of_slot");
+  return c.present(a.ids, reads_ids && slots > 0, "assignments.ids").result();
+}
+
+inline status check_assignments(const assignment_view& a, bool reads_ids = true) {
+  return check_assignments(a, reads_ids, [](const assignment_view& v) { return v.slots(); });
+}
+
+//! The same for arrays in device memory, which the host cannot read.
+inline status check_device_assignments(const assignment_view& a, bool reads_ids = true) {
+  return check_assignments(a, reads_ids, [](const assignment_view& v) { return v.most_slots(); });
 }
 
 }  // namespace detail

@@ -4,11 +4,9 @@
 #ifndef RESONANCE_CORE_WORKSPACE_HPP
 #define RESONANCE_CORE_WORKSPACE_HPP
 
-#include <cstddef>
-#include <cstdint>
-
 #include <resonance/config.hpp>
 #include <resonance/core/status.hpp>
+#include <resonance/core/std.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 

@@ -16,40 +16,10 @@
 #include <resonance/core/status.hpp>
 #include <resonance/core/views.hpp>
 #include <resonance/core/workspace.hpp>
+#include <resonance/expert_choice/options.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
-namespace expert_choice {
-
-//! How many tokens each expert takes.
-struct options {
-  std::int64_t capacity = 1;                 //!< C >= 1: columns of the output
-  const std::int64_t* capacities = nullptr;  //!< [E] C_i, clamped to [0, C]; null = C for every expert
-
-  RESONANCE_HOST_DEVICE std::int64_t of(std::int64_t expert) const {
-    if (capacities == nullptr) return capacity;
-    const std::int64_t own = capacities[expert];
-    return own < 0 ? 0 : (own < capacity ? own : capacity);
-  }
-};
-
-//! Where expert choice writes: [E,C], row i = expert i, best first. `token_scores` is nullable.
-struct outputs {
-  std::int32_t* token_ids = nullptr;  //!< -1 in an empty slot
-  float* token_scores = nullptr;      //!< 0 in an empty slot
-};
-
-}  // namespace expert_choice
-
 namespace detail {
-
-inline status check_expert_choice(const expert_choice::options& o, std::int64_t experts,
-                                  const expert_choice::outputs& out) {
-  return checks{}
-      .in_range(o.capacity >= 1, "capacity")
-      .fits(product_fits(o.capacity, experts), "capacity")
-      .present(out.token_ids, true, "token_ids")
-      .result();
-}
 
 //! Sorts candidates[0..count) and writes the expert's row; score_of(index) and token_of(index) read a candidate.
 template <class TokenOf, class ScoreOf>
@@ -91,10 +61,7 @@ template <class Executor>
 status host_expert_choice(const Executor& executor, matrix_view<const float> scores, const options& o,
                           const outputs& out, workspace_view workspace) {
   detail::checks c;
-  c.also(detail::check_matrix(scores, "scores"));
-  c.in_range(scores.cols >= 1 && scores.cols <= detail::max_int32, "scores");
-  c.fits(scores.rows <= detail::max_int32, "scores");
-  c.also(detail::check_expert_choice(o, scores.cols, out));
+  c.also(detail::check_expert_choice(scores, o, out));
   if (!c.result().ok()) return c.result();
   c.also(detail::check_workspace(workspace, host_expert_choice_workspace_bytes(executor, scores.rows)));
   if (!c.result().ok()) return c.result();
@@ -140,8 +107,7 @@ status host_expert_choice(const Executor& executor, const assignment_view& candi
   detail::checks c;
   c.also(detail::check_assignments(candidates));
   if (!c.result().ok()) return c.result();
-  c.present(candidates.affinity, candidates.slots() > 0, "candidates.affinity");
-  c.also(detail::check_expert_choice(o, candidates.experts, out));
+  c.also(detail::check_expert_choice(candidates, candidates.slots() > 0, o, out));
   c.also(detail::check_workspace(workspace, host_expert_choice_workspace_bytes(executor, candidates)));
   if (!c.result().ok()) return c.result();
 

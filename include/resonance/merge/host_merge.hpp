@@ -17,22 +17,10 @@
 #include <resonance/core/status.hpp>
 #include <resonance/core/views.hpp>
 #include <resonance/core/workspace.hpp>
+#include <resonance/merge/expert_side.hpp>
 #include <resonance/merge/policies.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
-namespace merge {
-
-//! The experts' side, for the policies that need it.
-struct expert_side {
-  matrix_view<const float> affinity;         //!< [T,E]; restricted and token_only do not read it
-  std::int64_t capacity = 0;                 //!< C >= 0, the same for every expert, where `capacities` is null
-  const std::int64_t* capacities = nullptr;  //!< [E] C_i >= 0
-
-  std::int64_t of(std::int64_t expert) const { return capacities != nullptr ? capacities[expert] : capacity; }
-};
-
-}  // namespace merge
-
 namespace detail {
 
 //! The least packed (key, token) that an expert still takes: the C_i best of all its tokens are those at or above it.
@@ -75,15 +63,6 @@ struct merge_scratch {
 }  // namespace detail
 
 namespace merge {
-
-//! Slots that the merged assignments may fill: T*K, or for the ragged policies T*E at most and T*K (for union_) plus
-//! the experts' capacities.
-template <class Policy>
-std::int64_t merged_slots(std::int64_t tokens, std::int32_t experts, std::int32_t top_k, std::int64_t most_capacity) {
-  if (!Policy::adds_expert_choice) return tokens * top_k;
-  const std::int64_t chosen = Policy::keeps_token_choice ? tokens * top_k : 0;
-  return chosen + std::min(most_capacity, tokens) * experts;
-}
 
 //! Bytes of workspace that host_merge needs: 16 per merged slot, 16 E and 8 E per worker; with the experts' choice also
 //! 8 E, and 8 T per worker.
@@ -153,40 +132,24 @@ template <class Executor, class Policy>
 status host_merge(const Executor& executor, const Policy&, const assignment_view& choices, const expert_side& expert,
                   const assignment_buffers& out, workspace_view workspace) {
   static_assert(detail::is_policy_of<Policy, stages::merge>, "resonance: the second argument must be a merge policy");
-  constexpr bool reads_choices = Policy::keeps_token_choice || !Policy::adds_expert_choice;
   detail::checks c;
-  c.also(detail::check_assignments(choices, reads_choices));
+  c.also(detail::check_assignments(choices, detail::reads_choices<Policy>));
   c.in_range(!choices.ragged(), "choices");
   if (!c.result().ok()) return c.result();
   const std::int64_t tokens = choices.tokens;
   const std::int32_t experts = choices.experts;
-  c.present(choices.affinity, reads_choices && tokens > 0, "choices.affinity");
-  std::int64_t most_capacity = 0;
-  if (Policy::needs_expert_choice) {
-    c.also(detail::check_matrix(expert.affinity, "expert.affinity"));
-    c.matches(expert.affinity.rows == tokens && expert.affinity.cols == experts, "expert.affinity");
-    for (std::int32_t e = 0; e < experts; ++e) {
-      c.in_range(expert.of(e) >= 0, "expert.capacity");
-      most_capacity = std::max(most_capacity, expert.of(e));
-    }
-  }
-  const std::int64_t most_slots = merged_slots<Policy>(tokens, experts, choices.slots_per_token, most_capacity);
-  c.present(out.rank_in_expert, most_slots > 0, "rank_in_expert");
-  c.present(out.ids, Policy::needs_expert_choice && most_slots > 0, "ids");
-  if (Policy::adds_expert_choice) {
-    c.present(out.token_offsets, true, "token_offsets");
-    c.present(out.token_of_slot, most_slots > 0, "token_of_slot");
-    c.present(out.affinity, most_slots > 0, "affinity");
-    c.fits(out.capacity >= most_slots, "capacity");
-  }
+  const detail::capacity_bound bound = detail::bound_capacities<Policy>(expert, experts);
+  c.also(detail::check_merge<Policy>(choices, expert, out, bound));
   const int workers = detail::worker_count(executor);
-  c.also(detail::check_workspace(workspace, host_merge_workspace_bytes<Policy>(
-                                                executor, tokens, experts, choices.slots_per_token, most_capacity)));
+  c.also(detail::check_workspace(
+      workspace, host_merge_workspace_bytes<Policy>(executor, tokens, experts, choices.slots_per_token, bound.most)));
   if (!c.result().ok()) return c.result();
 
   detail::workspace_carver carver(workspace.data);
   detail::merge_scratch scratch;
-  scratch.carve(carver, workers, tokens, experts, most_slots, Policy::needs_expert_choice);
+  scratch.carve(carver, workers, tokens, experts,
+                merged_slots<Policy>(tokens, experts, choices.slots_per_token, bound.most),
+                Policy::needs_expert_choice);
   if (Policy::needs_expert_choice) detail::expert_thresholds(executor, expert, scratch.candidates, scratch.thresholds);
 
   assignment_view merged = choices;

@@ -4,9 +4,8 @@
 #ifndef RESONANCE_PERMUTE_ROW_PLAN_HPP
 #define RESONANCE_PERMUTE_ROW_PLAN_HPP
 
-#include <cstdint>
-
 #include <resonance/core/status.hpp>
+#include <resonance/core/std.hpp>
 #include <resonance/core/views.hpp>
 
 RESONANCE_NAMESPACE_BEGIN

@@ -7,8 +7,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
-#include <type_traits>
 
 #include <resonance/core/executor.hpp>
 #include <resonance/core/host_group.hpp>
@@ -39,26 +37,6 @@ struct plan_scratch {
     offsets = carver.take<std::int64_t>(std::int64_t{local} + 1);
   }
 };
-
-//! `slots`: a.slots(), or the most there can be where `a` stands in for assignments that are still to come.
-template <class Index>
-status check_plan(const assignment_view& a, std::int64_t slots, const plan::options& o,
-                  const plan::outputs<Index>& out) {
-  checks c;
-  constexpr std::int64_t largest_index = std::numeric_limits<Index>::max();
-  c.also(o.check(a));
-  c.fits(slots <= largest_index, "inverse");
-  if (!c.result().ok()) return c.result();
-  c.fits(o.pad_to_capacity < 0 || product_fits(o.local_experts(a.experts), o.padded_capacity()), "pad_to_capacity");
-  if (!c.result().ok()) return c.result();
-  const std::int64_t rows = plan::max_rows(slots, a.experts, o);
-  return c.fits(rows <= largest_index, "sorted_token_ids")
-      .present(out.expert_offsets, true, "expert_offsets")
-      .present(out.num_rows, true, "num_rows")
-      .present(out.inverse, slots > 0, "inverse")
-      .present(out.sorted_token_ids, rows > 0, "sorted_token_ids")
-      .result();
-}
 
 }  // namespace detail
 

@@ -4,11 +4,9 @@
 #ifndef RESONANCE_PLAN_PLAN_HPP
 #define RESONANCE_PLAN_PLAN_HPP
 
-#include <cstdint>
-#include <type_traits>
-
 #include <resonance/config.hpp>
 #include <resonance/core/status.hpp>
+#include <resonance/core/std.hpp>
 #include <resonance/core/views.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
@@ -42,12 +40,15 @@ struct options {
     return (rows + tile_tokens - 1) / tile_tokens * tile_tokens;
   }
 
-  constexpr status check(const assignment_view& a) const {
+  constexpr status check(const assignment_view& a) const { return check(a, a.slots()); }
+
+  //! The same without a look at the offsets of a ragged list; `slots`: that there can be.
+  constexpr status check(const assignment_view& a, std::int64_t slots) const {
     return detail::checks{}
         .in_range(tile_tokens >= 1, "tile_tokens")
         .in_range(pad_to_capacity >= -1 && pad_to_capacity <= (std::int64_t{1} << 60), "pad_to_capacity")
         .in_range(expert_map == nullptr || num_local >= 1, "num_local")
-        .present(a.affinity, by_affinity && a.slots() > 0, "assignments.affinity")
+        .present(a.affinity, by_affinity && slots > 0, "assignments.affinity")
         .result();
   }
 };
@@ -75,6 +76,30 @@ struct outputs {
 };
 
 }  // namespace plan
+
+namespace detail {
+
+//! `slots`: a.slots(), or the most there can be where `a` stands in for assignments that are still to come.
+template <class Index>
+status check_plan(const assignment_view& a, std::int64_t slots, const plan::options& o,
+                  const plan::outputs<Index>& out) {
+  checks c;
+  constexpr std::int64_t largest_index = std::numeric_limits<Index>::max();
+  c.also(o.check(a, slots));
+  c.fits(slots <= largest_index, "inverse");
+  if (!c.result().ok()) return c.result();
+  c.fits(o.pad_to_capacity < 0 || product_fits(o.local_experts(a.experts), o.padded_capacity()), "pad_to_capacity");
+  if (!c.result().ok()) return c.result();
+  const std::int64_t rows = plan::max_rows(slots, a.experts, o);
+  return c.fits(rows <= largest_index, "sorted_token_ids")
+      .present(out.expert_offsets, true, "expert_offsets")
+      .present(out.num_rows, true, "num_rows")
+      .present(out.inverse, slots > 0, "inverse")
+      .present(out.sorted_token_ids, rows > 0, "sorted_token_ids")
+      .result();
+}
+
+}  // namespace detail
 RESONANCE_NAMESPACE_END
 
 #endif

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! \file
 //! Capacity rules: how many assignments an expert keeps (SEMANTICS 6). A rule of your own is a struct like these.
+//!
+//! `check` says what is wrong with the rule's parameters before anything is written. A rule that points to arrays and
+//! reads them there has `check_shape` beside it, which checks the rest: the device, whose arrays the host cannot read,
+//! calls that instead.
 #ifndef RESONANCE_PRUNE_CAPACITY_HPP
 #define RESONANCE_PRUNE_CAPACITY_HPP
-
-#include <cmath>
-#include <cstdint>
 
 #include <resonance/config.hpp>
 #include <resonance/core/math.hpp>
@@ -13,6 +14,7 @@
 #include <resonance/core/policy.hpp>
 #include <resonance/core/row_type.hpp>
 #include <resonance/core/status.hpp>
+#include <resonance/core/std.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
@@ -112,15 +114,18 @@ struct lower_bound {
   }
 };
 
-//! One capacity per expert.
+//! One capacity per expert. In device memory they go unchecked: less than 0 keeps nothing, as 0 does.
 struct per_expert {
   using stage = stages::capacity;
   static constexpr bool by_mass = false;
   static constexpr bool needs_delta_max = false;
   const std::int64_t* capacities = nullptr;  //!< [E] C_i >= 0
+  constexpr status check_shape(const batch_facts&) const {
+    return detail::checks{}.present(capacities, true, "capacities").result();
+  }
   constexpr status check(const batch_facts& batch) const {
     detail::checks c;
-    c.present(capacities, true, "capacities");
+    c.also(check_shape(batch));
     if (!c.result().ok()) return c.result();
     for (std::int32_t e = 0; e < batch.experts; ++e) c.in_range(capacities[e] >= 0, "capacities");
     return c.result();
@@ -147,6 +152,12 @@ struct affinity_mass {
     return static_cast<std::int64_t>(std::ceil(rho * static_cast<double>(total)));
   }
 };
+
+//! a = max(delta, 0), with +inf as the largest finite value and NaN as 0.
+RESONANCE_HOST_DEVICE inline float positive_part(float delta) {
+  const float finite = choosable_score(delta, row_traits<float>::largest);
+  return finite > 0.0f ? finite : 0.0f;
+}
 
 //! The unit of an expert's mass sums: 2^(e-30), 2^e the least power of two >= its largest a; 0 where a is 0.
 //! In this unit an a is at most 2^30, so 2^31 members fit 64 bits.

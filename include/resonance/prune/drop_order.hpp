@@ -4,11 +4,10 @@
 #ifndef RESONANCE_PRUNE_DROP_ORDER_HPP
 #define RESONANCE_PRUNE_DROP_ORDER_HPP
 
-#include <cstdint>
-
 #include <resonance/config.hpp>
 #include <resonance/core/order_key.hpp>
 #include <resonance/core/policy.hpp>
+#include <resonance/core/std.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 namespace prune {

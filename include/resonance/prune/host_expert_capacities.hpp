@@ -15,6 +15,7 @@
 #include <resonance/core/views.hpp>
 #include <resonance/core/workspace.hpp>
 #include <resonance/prune/capacity.hpp>
+#include <resonance/prune/check_expert_capacities.hpp>
 #include <resonance/prune/host_prune.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
@@ -45,11 +46,7 @@ status host_expert_capacities(const Executor& executor, const Rule& rule, matrix
                               workspace_view workspace) {
   static_assert(detail::is_policy_of<Rule, stages::capacity>, "resonance: the second argument must be a capacity rule");
   detail::checks c;
-  c.also(detail::check_matrix(affinity, "affinity"));
-  c.matches(affinity.rows == batch.tokens && affinity.cols == batch.experts, "affinity");
-  c.in_range(capacity_cap >= -1, "capacity_cap");
-  c.also(rule.check(batch));
-  c.present(capacities, true, "capacities");
+  c.also(detail::check_expert_capacities(rule.check(batch), affinity, batch, capacity_cap, capacities));
   c.also(detail::check_workspace(workspace, host_expert_capacities_workspace_bytes<Rule>(executor, batch.tokens)));
   if (!c.result().ok()) return c.result();
 

@@ -18,6 +18,7 @@
 #include <resonance/core/views.hpp>
 #include <resonance/core/workspace.hpp>
 #include <resonance/prune/capacity.hpp>
+#include <resonance/prune/check.hpp>
 #include <resonance/prune/drop_order.hpp>
 #include <resonance/prune/options.hpp>
 
@@ -75,35 +76,46 @@ inline std::int64_t mass_capacity(const prune::affinity_mass& rule, const float*
   return kept;
 }
 
-inline prune::batch_facts facts_of(const assignment_view& a, const prune::options& o) {
-  prune::batch_facts batch;
-  batch.tokens = a.tokens;
-  batch.experts = a.experts;
-  batch.top_k = o.top_k > 0 ? o.top_k : a.slots_per_token;
-  batch.hidden = o.hidden;
-  return batch;
-}
+//! The masses of one expert. Terms are added in groups of 32 neighbours of the expert's list, a group as a tree of
+//! neighbours and the groups from left to right, which is how the threads of a warp add them.
+class mass_sums {
+ public:
+  void add(double mass, bool kept) {
+    assigned_[count_] = mass;
+    kept_[count_++] = kept ? mass : 0.0;
+    if (count_ == width) close_group();
+  }
+  double assigned() {
+    close_group();
+    return assigned_sum_;
+  }
+  double kept() {
+    close_group();
+    return kept_sum_;
+  }
 
-template <class Order, class Rule>
-status check_prune(const Rule& rule, const assignment_view& a, const prune::options& o, const prune::outputs& out) {
-  checks c;
-  c.also(check_assignments(a));
-  if (!c.result().ok()) return c.result();
-  const bool any = a.slots() > 0;
-  const bool wants_mass = out.assigned_mass != nullptr || out.kept_mass != nullptr;
-  const bool wants_best = Rule::needs_delta_max || Order::needs_token_best || out.delta_max != nullptr;
-  c.in_range(o.capacity_cap >= -1, "capacity_cap");
-  c.in_range(o.top_k >= 0, "top_k");
-  c.in_range(o.hidden >= 0, "hidden");
-  c.also(rule.check(facts_of(a, o)));
-  c.present(out.ids, any, "ids");
-  c.present(a.affinity, any && (Rule::by_mass || wants_mass || wants_best), "assignments.affinity");
-  c.present(a.rank_in_expert, any && (Rule::by_mass || Order::ranks == prune::ranked_by::merge_rank),
-            "assignments.rank_in_expert");
-  c.present(a.weights, any && out.weights != nullptr, "assignments.weights");
-  c.present(out.weights, any && o.renormalize, "weights");
-  return c.result();
-}
+ private:
+  static constexpr int width = 32;
+
+  void close_group() {
+    for (; count_ % width != 0; ++count_) assigned_[count_] = kept_[count_] = 0.0;
+    if (count_ == 0) return;
+    assigned_sum_ += sum(assigned_);
+    kept_sum_ += sum(kept_);
+    count_ = 0;
+  }
+  static double sum(double* terms) {
+    for (int left = width / 2; left > 0; left /= 2)
+      for (int i = 0; i < left; ++i) terms[i] = terms[2 * i] + terms[2 * i + 1];
+    return terms[0];
+  }
+
+  double assigned_[width];
+  double kept_[width];
+  double assigned_sum_ = 0.0;
+  double kept_sum_ = 0.0;
+  int count_ = 0;
+};
 
 }  // namespace detail
 
@@ -137,10 +149,8 @@ status host_prune(const Executor& executor, const Rule& rule, const Order&, cons
                   const options& o, const outputs& out, workspace_view workspace) {
   static_assert(detail::is_policy_of<Rule, stages::capacity>, "resonance: the second argument must be a capacity rule");
   static_assert(detail::is_policy_of<Order, stages::drop_order>, "resonance: the third argument must be a drop order");
-  constexpr bool by_merge_rank = Rule::by_mass || Order::ranks == ranked_by::merge_rank;
+  constexpr bool by_merge_rank = detail::cuts_by_merge_rank<Rule, Order>;
   constexpr bool by_key = !by_merge_rank && Order::ranks == ranked_by::key;
-  const bool wants_mass = out.assigned_mass != nullptr || out.kept_mass != nullptr;
-  const bool wants_best = Rule::needs_delta_max || Order::needs_token_best || out.delta_max != nullptr;
   const assignment_view& a = assignments;
   detail::checks c;
   c.also(detail::check_prune<Order>(rule, a, o, out));
@@ -152,7 +162,7 @@ status host_prune(const Executor& executor, const Rule& rule, const Order&, cons
   detail::workspace_carver carver(workspace.data);
   detail::prune_scratch scratch;
   scratch.carve(carver, detail::worker_count(executor), a.experts, a.tokens, a.slots());
-  if (wants_best) {
+  if (detail::wants_best<Rule, Order>(out)) {
     const float best = detail::best_affinities(executor, a, scratch);
     if (Rule::needs_delta_max) batch.delta_max = o.delta_max != nullptr ? *o.delta_max : best;
     if (out.delta_max != nullptr) *out.delta_max = best;
@@ -199,24 +209,22 @@ status host_prune(const Executor& executor, const Rule& rule, const Order&, cons
       std::uint64_t* keys = members.keys + first;
       if (by_key) std::sort(keys, keys + count, std::greater<std::uint64_t>());
       std::int64_t kept = 0;
-      double assigned_mass = 0.0;
-      double kept_mass = 0.0;
       for (std::int64_t i = 0; i < count; ++i) {
         const std::int64_t slot = members.slots[first + (by_merge_rank ? i : packed_index(keys[i]))];
         const std::int64_t rank = by_merge_rank ? a.rank_in_expert[slot] : i;
         const bool keep = rank >= 0 && rank < std::min(count, capacities[e]);
-        const float delta = wants_mass ? choosable_score(a.affinity[slot], row_traits<float>::largest) : 0.0f;
-        const double mass = delta > 0.0f ? static_cast<double>(delta) : 0.0;
-        assigned_mass += mass;
-        kept_mass += keep ? mass : 0.0;
         kept += keep ? 1 : 0;
         out.ids[slot] = keep ? static_cast<std::int32_t>(e) : -1;
         if (out.weights != nullptr) out.weights[slot] = keep ? a.weights[slot] : 0.0f;
       }
       if (out.kept != nullptr) out.kept[e] = kept;
       if (out.dropped != nullptr) out.dropped[e] = count - kept;
-      if (out.assigned_mass != nullptr) out.assigned_mass[e] = assigned_mass;
-      if (out.kept_mass != nullptr) out.kept_mass[e] = kept_mass;
+      if (!detail::wants_mass(out)) continue;
+      detail::mass_sums mass;
+      for (std::int64_t i = first; i < first + count; ++i)
+        mass.add(static_cast<double>(positive_part(a.affinity[members.slots[i]])), out.ids[members.slots[i]] >= 0);
+      if (out.assigned_mass != nullptr) out.assigned_mass[e] = mass.assigned();
+      if (out.kept_mass != nullptr) out.kept_mass[e] = mass.kept();
     }
   });
   if (o.renormalize) {

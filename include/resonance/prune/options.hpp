@@ -4,9 +4,8 @@
 #ifndef RESONANCE_PRUNE_OPTIONS_HPP
 #define RESONANCE_PRUNE_OPTIONS_HPP
 
-#include <cstdint>
-
 #include <resonance/config.hpp>
+#include <resonance/core/std.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 namespace prune {
@@ -16,8 +15,8 @@ struct options {
   std::int64_t capacity_cap = -1;  //!< C_i = min(C_i, cap) under every rule; -1 = no cap
   std::int64_t hidden = 0;         //!< H, for lower_bound
   std::int32_t top_k = 0;          //!< K, for factor and lower_bound; 0 = assignments.slots_per_token
-  //! [1] The batch's delta_max for the rules that read it; null = the largest affinity of the assignments. For merges
-  //! that lose or add pairs: reading D1 means the pairs that the tokens chose.
+  //! [1] The batch's delta_max for the rules that read it, in the backend's memory; null = the largest affinity of the
+  //! assignments. For merges that lose or add pairs: reading D1 means the pairs that the tokens chose.
   const float* delta_max = nullptr;
   bool renormalize = false;  //!< divide each token's kept weights by their sum, where that is > 0
 };

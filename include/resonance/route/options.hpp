@@ -4,8 +4,7 @@
 #ifndef RESONANCE_ROUTE_OPTIONS_HPP
 #define RESONANCE_ROUTE_OPTIONS_HPP
 
-#include <cstdint>
-
+#include <resonance/core/std.hpp>
 #include <resonance/core/views.hpp>
 #include <resonance/plan/plan.hpp>
 #include <resonance/prune/options.hpp>

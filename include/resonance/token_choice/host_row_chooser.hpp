@@ -14,6 +14,7 @@
 #include <resonance/core/row_type.hpp>
 #include <resonance/core/softmax.hpp>
 #include <resonance/core/workspace.hpp>
+#include <resonance/token_choice/group_best.hpp>
 #include <resonance/token_choice/policies.hpp>
 #include <resonance/token_choice/select.hpp>
 #include <resonance/token_choice/weights.hpp>
@@ -156,19 +157,10 @@ class host_row_chooser {
     const std::int32_t groups = selection_.n_group;
     const std::int32_t size = experts_ / groups;
     for (std::int32_t g = 0; g < groups; ++g) {
-      const float none = math::negative_infinity();
-      float best = none;
-      float second = none;
-      for (std::int32_t e = g * size; e < (g + 1) * size; ++e) {
-        if (s.keys[e] == never_chosen) continue;
-        const float value = choosable_score(s.score[e], row_traits<float>::largest);
-        second = value > best ? best : (value > second ? value : second);
-        best = value > best ? value : best;
-      }
-      const bool two = selection_.scored_by == group_score::sum_of_two_best && second != none;
-      const float sum = two ? best + second : best;
-      const bool overflows = best != none && sum == none;  // two choosable experts stay choosable together
-      s.group_keys[g] = order_key(overflows ? -row_traits<float>::largest : sum);
+      group_best group;
+      for (std::int32_t e = g * size; e < (g + 1) * size; ++e)
+        if (s.keys[e] != never_chosen) group.add(choosable_score(s.score[e], row_traits<float>::largest));
+      s.group_keys[g] = group.key(selection_.scored_by);
     }
     const std::int32_t kept = select_best(s.group_keys, groups, selection_.topk_group, s.best, s.candidates);
     for (std::int32_t k = 0; k < kept; ++k) s.group_keys[packed_index(s.best[k])] = 0xffffffffu;

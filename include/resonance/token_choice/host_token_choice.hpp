@@ -12,6 +12,7 @@
 #include <resonance/core/status.hpp>
 #include <resonance/core/views.hpp>
 #include <resonance/core/workspace.hpp>
+#include <resonance/token_choice/checks.hpp>
 #include <resonance/token_choice/host_row_chooser.hpp>
 #include <resonance/token_choice/policies.hpp>
 
@@ -50,25 +51,6 @@ class token_choice_scratch {
   std::size_t bytes_per_worker_;
   char* rows_ = nullptr;
 };
-
-template <class Source, class Score, class Selection>
-status check_token_choice(const Source& source, const Score& score, const Selection& selection,
-                          const token_choice::options& o, const choice_buffers& out,
-                          const matrix_view<float>& affinity) {
-  checks c;
-  c.also(source.check());
-  if (!c.result().ok()) return c.result();
-  c.also(o.check(source.experts()));
-  if (!c.result().ok()) return c.result();
-  c.also(selection.check(source.experts(), o)).also(score.check());
-  c.fits(source.tokens() <= max_slots / o.top_k, "top_k");
-  c.present(out.topk_ids, source.tokens() > 0, "topk_ids");
-  if (affinity.data != nullptr) {
-    c.also(check_matrix(affinity, "affinity"));
-    c.matches(affinity.rows == source.tokens() && affinity.cols == source.experts(), "affinity");
-  }
-  return c.result();
-}
 
 }  // namespace detail
 

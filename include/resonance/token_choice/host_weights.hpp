@@ -15,6 +15,7 @@
 #include <resonance/core/status.hpp>
 #include <resonance/core/views.hpp>
 #include <resonance/core/workspace.hpp>
+#include <resonance/token_choice/checks.hpp>
 #include <resonance/token_choice/weights.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
@@ -37,17 +38,17 @@ std::size_t host_weights_workspace_bytes(const Executor& executor, std::int32_t 
 //!            missing_choice filled)
 //! Contract   for the slots that token choice chose, the same bits as token choice wrote
 //! Errors     null_pointer (affinity, weights, assignments), shape_mismatch (affinity), out_of_range,
-//! workspace_too_small Resources  host_weights_workspace_bytes; no allocation Cost       T*E reads, one exponential per
-//! pair for row-normalized scores Example    test/token_choice/host_weights_test.cpp
+//!            workspace_too_small
+//! Resources  host_weights_workspace_bytes; no allocation
+//! Cost       T*E reads, one exponential per pair for row-normalized scores
+//! Example    test/token_choice/host_weights_test.cpp
 template <class Executor, class Score>
 status host_weights(const Executor& executor, matrix_view<const float> affinity, const assignment_view& assignments,
                     const Score& score, const options& o, float* weights, workspace_view workspace) {
+  const status valid = detail::check_assignments(assignments);
   detail::checks c;
-  c.also(detail::check_assignments(assignments)).also(detail::check_matrix(affinity, "affinity"));
+  c.also(detail::check_weights(affinity, assignments, valid.ok() ? assignments.slots() : 0, score, o, weights, valid));
   if (!c.result().ok()) return c.result();
-  c.also(score.check()).also(options{1, nullptr, o.renormalize, o.routed_scaling_factor}.check(assignments.experts));
-  c.matches(affinity.rows == assignments.tokens && affinity.cols == assignments.experts, "affinity");
-  c.present(weights, assignments.slots() > 0, "weights");
   c.also(detail::check_workspace(workspace, host_weights_workspace_bytes(executor, assignments.experts)));
   if (!c.result().ok()) return c.result();
 

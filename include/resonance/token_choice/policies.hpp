@@ -4,11 +4,10 @@
 #ifndef RESONANCE_TOKEN_CHOICE_POLICIES_HPP
 #define RESONANCE_TOKEN_CHOICE_POLICIES_HPP
 
-#include <cstdint>
-
 #include <resonance/config.hpp>
 #include <resonance/core/policy.hpp>
 #include <resonance/core/status.hpp>
+#include <resonance/core/std.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 namespace token_choice {

@@ -4,12 +4,11 @@
 #ifndef RESONANCE_TOKEN_CHOICE_WEIGHTS_HPP
 #define RESONANCE_TOKEN_CHOICE_WEIGHTS_HPP
 
-#include <cstdint>
-
 #include <resonance/config.hpp>
 #include <resonance/core/math.hpp>
 #include <resonance/core/policy.hpp>
 #include <resonance/core/softmax.hpp>
+#include <resonance/core/std.hpp>
 #include <resonance/token_choice/policies.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
@@ -21,23 +20,53 @@ RESONANCE_HOST_DEVICE constexpr bool needs_row_terms(const options& o) {
   return Score::normalized_over == normalizer::row && !o.renormalize;
 }
 
-//! Weighs one token's `count` slots: weight_at(k) from delta_at(k), -inf meaning an empty slot (weight 0).
+//! The steps from delta to weight, for a slot that is not empty; both backends take them one by one.
 //!
 //! Equation   w = s, or s / sum of the slots' s where renormalize and that sum is > 0; times routed_scaling_factor.
 //!            A renormalized softmax is a softmax over the slots: the same number without the row's terms, and without
 //!            their underflow where a bias chose experts far below the row's best.
+template <class Score>
+struct slot_weigher {
+  static constexpr bool exponential = Score::normalized_over != normalizer::none;
+
+  Score score;
+  bool over_slots;  //!< the softmax runs over the token's slots
+  bool renormalize;
+  float routed_scaling_factor;
+
+  RESONANCE_HOST_DEVICE slot_weigher(const Score& s, const options& o)
+      : score(s),
+        over_slots(exponential && !needs_row_terms<Score>(o)),
+        renormalize(o.renormalize),
+        routed_scaling_factor(o.routed_scaling_factor) {}
+
+  //! s before it is divided; `shift`: the largest argument, of the slots or of the row.
+  RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE float numerator(float delta, float shift) const {
+    const float argument = score.argument(delta);
+    return exponential ? math::exp(argument - shift) : argument;
+  }
+  //! `sum`: of the slots' numerators, in slot order, in float.
+  RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE float divisor(float sum, const softmax_terms& terms) const {
+    if (over_slots || renormalize) return sum > 0.0f ? sum : 1.0f;
+    return exponential ? terms.sum : 1.0f;
+  }
+  RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE float weight(float numerator, float divisor) const {
+    return math::divide(numerator, divisor) * routed_scaling_factor;
+  }
+};
+
+//! Weighs one token's `count` slots on one thread: weight_at(k) from delta_at(k), -inf meaning an empty slot (weight 0).
+//!
 //! Inputs     terms: the row's softmax terms, read only where needs_row_terms
-//! Contract   sums run in slot order, in float
 RESONANCE_NO_EXEC_CHECK
 template <class Score, class DeltaAt, class WeightAt>
 RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE void weigh_slots(const Score& score, const options& o,
                                                               const softmax_terms& terms, std::int64_t count,
                                                               const DeltaAt& delta_at, const WeightAt& weight_at) {
-  constexpr bool exponential = Score::normalized_over != normalizer::none;
-  const bool over_slots = exponential && !needs_row_terms<Score>(o);
+  const slot_weigher<Score> weigher(score, o);
   const float empty = math::negative_infinity();
   float shift = terms.largest;
-  if (over_slots) {
+  if (weigher.over_slots) {
     shift = empty;
     for (std::int64_t k = 0; k < count; ++k) {
       const float argument = delta_at(k) == empty ? empty : score.argument(delta_at(k));
@@ -46,22 +75,13 @@ RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE void weigh_slots(const Score& score
   }
   float sum = 0.0f;
   for (std::int64_t k = 0; k < count; ++k) {
-    float weight = 0.0f;
-    if (delta_at(k) != empty) {
-      const float argument = score.argument(delta_at(k));
-      weight = exponential ? math::exp(argument - shift) : argument;
-    }
-    weight_at(k) = weight;
-    sum += weight;
+    const float numerator = delta_at(k) == empty ? 0.0f : weigher.numerator(delta_at(k), shift);
+    weight_at(k) = numerator;
+    sum += numerator;
   }
-  float divisor = 1.0f;
-  if (over_slots || o.renormalize) {
-    divisor = sum > 0.0f ? sum : 1.0f;
-  } else if (exponential) {
-    divisor = terms.sum;
-  }
+  const float divisor = weigher.divisor(sum, terms);
   for (std::int64_t k = 0; k < count; ++k)
-    weight_at(k) = delta_at(k) == empty ? 0.0f : math::divide(weight_at(k), divisor) * o.routed_scaling_factor;
+    weight_at(k) = delta_at(k) == empty ? 0.0f : weigher.weight(weight_at(k), divisor);
 }
 
 }  // namespace token_choice

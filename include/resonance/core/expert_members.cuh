@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//! \file
+//! Assignments as device code reads them: an expert's members, a slot's token, a token's slots.
+#ifndef RESONANCE_CORE_EXPERT_MEMBERS_CUH
+#define RESONANCE_CORE_EXPERT_MEMBERS_CUH
+
+#include <resonance/config.hpp>
+#include <resonance/core/collectives.cuh>
+#include <resonance/core/std.hpp>
+#include <resonance/core/vector_io.cuh>
+#include <resonance/core/views.hpp>
+
+RESONANCE_NAMESPACE_BEGIN
+namespace detail {
+
+//! The slots assigned to one expert, rising.
+struct expert_members {
+  const std::uint32_t* slots = nullptr;  // [count]
+  std::int64_t first = 0;                // members of the experts before
+  std::uint32_t count = 0;
+
+  RESONANCE_DEVICE std::uint32_t slot(std::uint32_t i) const { return load(slots + i); }
+};
+
+//! visit(i) for every i in [0, count), each by one thread of the team; any count of 32 bits.
+template <class Team, class Visit>
+RESONANCE_DEVICE void for_each_of(const Team& team, std::uint32_t count, const Visit& visit) {
+  const auto step = static_cast<std::uint32_t>(team.size());
+  auto i = static_cast<std::uint32_t>(team.rank());
+  if (i >= count) return;
+  for (;; i += step) {
+    visit(i);
+    if (count - i <= step) return;
+  }
+}
+
+//! The same of all experts, side by side.
+struct member_lists {
+  const std::int64_t* offsets = nullptr;  // [E + 1]
+  const std::uint32_t* slots = nullptr;   // [offsets[E]]
+
+  RESONANCE_DEVICE expert_members of(std::int64_t expert) const {
+    expert_members members;
+    members.first = load(offsets + expert);
+    members.count = static_cast<std::uint32_t>(load(offsets + expert + 1) - members.first);
+    members.slots = slots + members.first;
+    return members;
+  }
+};
+
+RESONANCE_DEVICE std::int64_t first_slot(const assignment_view& a, std::int64_t token) {
+  return a.ragged() ? load(a.token_offsets + token) : token * a.slots_per_token;
+}
+
+//! Slots are numbered in 32 bits on the device, so that the division is short.
+RESONANCE_DEVICE std::int64_t token_of(const assignment_view& a, std::uint32_t slot) {
+  if (a.ragged()) return load(a.token_of_slot + slot);
+  return slot / static_cast<std::uint32_t>(a.slots_per_token);
+}
+
+}  // namespace detail
+RESONANCE_NAMESPACE_END
+
+#endif

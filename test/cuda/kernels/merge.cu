@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <resonance/merge/kernel_merge.cuh>
+#include <resonance/merge/policies.hpp>
+
+#include "built.hpp"
+
+namespace detail = resonance::detail;
+namespace merge = resonance::merge;
+
+RESONANCE_BUILT(detail::kernel_rank_members<detail::merge_threads>);
+RESONANCE_BUILT(detail::kernel_keep_mutual<detail::merge_threads>);
+RESONANCE_BUILT(detail::kernel_count_merged<detail::merge_threads, merge::union_>);
+RESONANCE_BUILT(detail::kernel_count_merged<detail::merge_threads, merge::expert_only>);
+RESONANCE_BUILT(detail::kernel_place_merged<detail::merge_threads, merge::union_>);
+RESONANCE_BUILT(detail::kernel_place_merged<detail::merge_threads, merge::expert_only>);

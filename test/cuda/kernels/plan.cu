@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// launch: kernel_place_slots threads=1024 dynamic_shared=18944
+#include <resonance/core/kernel_group.cuh>
+#include <resonance/plan/kernel_plan.cuh>
+
+#include "built.hpp"
+
+namespace detail = resonance::detail;
+
+RESONANCE_BUILT(detail::kernel_place_slots<detail::group_threads, detail::rows_by_slot<std::int32_t>>);
+RESONANCE_BUILT(detail::kernel_place_slots<detail::group_threads, detail::rows_by_slot<std::int64_t>>);
+RESONANCE_BUILT(detail::kernel_place_slots<detail::group_threads, detail::rows_by_affinity<std::int32_t>>);
+RESONANCE_BUILT(detail::kernel_plan_by_affinity<512, std::int32_t>);
