@@ -6,6 +6,7 @@
   check_kernels.py compile SOURCE    the same, then the figures of each kernel
   check_kernels.py resources SOURCE  registers, shared memory and occupancy against baselines/sm_XX.json
   check_kernels.py accesses SOURCE   16-byte accesses to global memory against the same
+  check_kernels.py coverage          every __global__ function of the headers is named by a source in kernels/
   check_kernels.py --update [STAGE]  compiles every source in kernels/ (or one) and rewrites the baselines
 
 resources and accesses read what compile left behind. Exit code 77: nothing to compare with, the reason is printed.
@@ -13,6 +14,7 @@ resources and accesses read what compile left behind. Exit code 77: nothing to c
 import argparse
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -30,7 +32,7 @@ FIGURES = {"resources": ("registers", "shared_bytes", "threads", "occupancy"), "
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", nargs="?", choices=["build", "compile", "resources", "accesses"])
+    parser.add_argument("step", nargs="?", choices=["build", "compile", "resources", "accesses", "coverage"])
     parser.add_argument("source", nargs="?", type=pathlib.Path)
     parser.add_argument("--update", nargs="?", const="all", metavar="STAGE")
     parser.add_argument("--nvcc", default=shutil.which("nvcc"))
@@ -42,7 +44,7 @@ def parse_arguments():
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build/cuda/kernels")
     parser.add_argument("--baselines", type=pathlib.Path, default=HERE / "baselines")
     options = parser.parse_args()
-    if not options.update and not (options.step and options.source):
+    if not options.update and not (options.step == "coverage" or (options.step and options.source)):
         parser.error("give a step and a source, or --update")
     if not options.nvcc:
         parser.error("no nvcc in PATH; --nvcc says where it is")
@@ -80,12 +82,17 @@ def print_report(report):
 
 
 def low_occupancies(report, source):
-    """Occupancies below LEAST_OCCUPANCY that the source gives no reason for."""
+    """Kernels of an occupancy below LEAST_OCCUPANCY that the source gives no reason for."""
     _, excuses = kernel_report.notes_of(source.read_text())
-    return [f"sm_{arch} {name}: occupancy {figures['occupancy']} %; {LEAST_OCCUPANCY} % or a line "
-            f"'// low occupancy: {kernel_report.base_name(name)}: reason' in {source.name}"
-            for arch, kernels in report["arches"].items() for name, figures in kernels.items()
-            if figures["occupancy"] < LEAST_OCCUPANCY and kernel_report.base_name(name) not in excuses]
+    lowest = {}
+    for arch, kernels in report["arches"].items():
+        for name, figures in kernels.items():
+            kernel = kernel_report.base_name(name)
+            if figures["occupancy"] < LEAST_OCCUPANCY and kernel not in excuses:
+                lowest[kernel] = min(lowest.get(kernel, (100, "")), (figures["occupancy"], f"on sm_{arch}, {name}"))
+    return [f"{kernel}: occupancy {occupancy} % {where}; {LEAST_OCCUPANCY} % or a line "
+            f"'// low occupancy: {kernel}: reason' in {source.name}"
+            for kernel, (occupancy, where) in sorted(lowest.items())]
 
 
 def worse(figure, old, new):
@@ -130,6 +137,21 @@ def compare_step(options, source, figures):
     return 1 if faults else 0
 
 
+def kernels_of(text):
+    """Names of the __global__ functions in a header."""
+    return set(re.findall(r"__global__\s+void\s+(\w+)\s*\(", re.sub(r"__launch_bounds__\s*\([^()]*\)", "", text)))
+
+
+def coverage_step(options):
+    headers = [file for folder in options.include for file in sorted(folder.rglob("*.cuh"))]
+    declared = set().union(*(kernels_of(file.read_text()) for file in headers))
+    named = set(re.findall(r"\w+", "\n".join(file.read_text() for file in (HERE / "kernels").glob("*.cu"))))
+    print(f"{len(declared)} kernels in {len(headers)} headers")
+    for name in sorted(declared - named):
+        print(f"{name}: no source in test/cuda/kernels builds it")
+    return 1 if declared - named or not declared else 0
+
+
 def update(options):
     if not options.nvdisasm:
         wheels = options.work.parent / "wheels"
@@ -159,6 +181,8 @@ def main():
     try:
         if options.update:
             return update(options)
+        if options.step == "coverage":
+            return coverage_step(options)
         if options.step == "build":
             build(options, options.source)
             return 0

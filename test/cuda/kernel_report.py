@@ -106,7 +106,7 @@ def short_name(demangled):
         if char == "(" and depth == 0:
             name = name[:i]
             break
-    return re.sub(r"^void ", "", name).strip()
+    return re.sub(r"> (?=>)", ">", re.sub(r"^void ", "", name).strip())
 
 
 def demangle(names):

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compiles a source with the toolkit's run-time compiler, as a user without nvcc would; no GPU, no driver.
-//   nvrtc_test ARCH (-h HEADER | SOURCE) INCLUDE_DIR...      ARCH as in compute_75: 75; HEADER as in #include <HEADER>
-// Every message of the compiler counts as a failure, and so does a source that gives no kernel; a header alone has none.
+//   nvrtc_test ARCH (-h HEADER | SOURCE) INCLUDE_DIR...
+// ARCH as in compute_75: 75; HEADER as in #include <HEADER>.
+// Every message of the compiler is a failure, and so is a source that gives no kernel; a header alone has none.
 #include <nvrtc.h>
 
 #include <cstddef>
@@ -71,8 +72,7 @@ bool compiles(const arguments& a, const std::string& text) {
     std::fprintf(stderr, "%s\n", log.c_str());
     good = false;
   }
-  if (good && a.header.empty() &&
-      text_of(program, nvrtcGetPTXSize, nvrtcGetPTX).find(".entry") == std::string::npos) {
+  if (good && a.header.empty() && text_of(program, nvrtcGetPTXSize, nvrtcGetPTX).find(".entry") == std::string::npos) {
     std::fprintf(stderr, "%s: no kernel in the result\n", name);
     good = false;
   }

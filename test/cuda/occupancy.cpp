@@ -21,8 +21,9 @@ struct multiprocessor {
 // CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
 constexpr std::size_t kib = 1024;
 constexpr multiprocessor known[] = {
-    {75, 1024, 64 * kib, 64 * kib, 0},       {80, 2048, 164 * kib, 163 * kib, kib}, {90, 2048, 228 * kib, 227 * kib, kib},
-    {100, 2048, 228 * kib, 227 * kib, kib}, {120, 1536, 100 * kib, 99 * kib, kib},
+    {75, 1024, 64 * kib, 64 * kib, 0},     {80, 2048, 164 * kib, 163 * kib, kib},
+    {90, 2048, 228 * kib, 227 * kib, kib}, {100, 2048, 228 * kib, 227 * kib, kib},
+    {120, 1536, 100 * kib, 99 * kib, kib},
 };
 
 cudaOccDeviceProp properties_of(const multiprocessor& m) {
@@ -42,7 +43,8 @@ cudaOccDeviceProp properties_of(const multiprocessor& m) {
   return p;
 }
 
-int percent(const multiprocessor& m, int registers, std::size_t static_shared, int threads, std::size_t dynamic_shared) {
+int percent(const multiprocessor& m, int registers, std::size_t static_shared, int threads,
+            std::size_t dynamic_shared) {
   const cudaOccDeviceProp properties = properties_of(m);
   cudaOccFuncAttributes kernel;
   kernel.maxThreadsPerBlock = threads;

@@ -122,9 +122,15 @@ class Baselines(unittest.TestCase):
 
 
 class Reading(unittest.TestCase):
+    def test_kernels_of_a_header(self):
+        text = ("template <int N>\n__global__ __launch_bounds__(N, 2) void\nfirst(int a) {}\n"
+                "__global__ void __launch_bounds__(64)\n    second(int b) {}\n__device__ void third() {}\n")
+        self.assertEqual(check_kernels.kernels_of(text), {"first", "second"})
+
     def test_short_names(self):
         for long, short in (
-                ("void resonance::v0_1_0::permute::sm750800::rows<float, 4>(float const*, int)", "permute::rows<float, 4>"),
+                ("void resonance::v0_1_0::permute::sm750800::rows<float, 4>(float const*, int)",
+                 "permute::rows<float, 4>"),
                 ("void ns::resonance::v1_2_3::a::k<resonance::v1_2_3::bfloat16, (int)8>(x)", "ns::a::k<bfloat16, 8>"),
                 ("plain(int (*)(int))", "plain")):
             self.assertEqual(kernel_report.short_name(long), short)
@@ -161,6 +167,13 @@ class Ptx(unittest.TestCase):
                      "atom.relaxed.gpu.global.add.u32 %r1, [%rd1], 1;", "elect.sync %r1|%p1, %r2;"):
             self.assertTrue(self.faults(line), line)
 
+    def test_the_mask_of_a_division_alone_may_be_large(self):
+        mask = "and.b64 %rd1, %rd2, -4294967296;"
+        self.assertEqual(self.faults(mask + "\n\tsetp.ne.s64 %p1, %rd1, 0;"), [])
+        self.assertTrue(self.faults(mask + "\n\tsetp.ne.s64 %p1, %rd3, 0;"))
+        self.assertIn("line 7:", self.faults(mask + "\n\tsetp.ne.s64 %p1, %rd1, 0;\n\tlop3.b32 %r1;")[0])
+        self.assertTrue(self.faults(mask))
+
     def test_a_file_without_kernel(self):
         self.assertTrue(check_ptx.faults_of(".version 9.0\n.target sm_75\n"))
 
@@ -172,9 +185,9 @@ class Ptx(unittest.TestCase):
 class Header(Folder):
     def check(self, text, *more):
         (self.work / "one.cuh").write_text(text)
-        return subprocess.run([sys.executable, HERE / "check_header.py", "one", "one.cuh", "--nvcc", NVCC, "--ccbin", CXX,
-                               "--include", self.work, "--work", self.work / "out", *more], check=False,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        command = [sys.executable, HERE / "check_header.py", "one", "one.cuh", "--nvcc", NVCC, "--ccbin", CXX]
+        command += ["--include", self.work, "--work", self.work / "out", *more]
+        return subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def test_guarded_header_passes_in_time(self):
         self.assertEqual(self.check("#pragma once\nstruct s {};\n").returncode, 0)

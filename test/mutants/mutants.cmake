@@ -29,5 +29,16 @@ resonance_mutant(missing_barrier_before_reuse ${synthetic} DEFINE MUTANT=9 SANIT
 resonance_mutant(missing_fence ${synthetic} DEFINE MUTANT=10 SANITIZER thread BY race)
 resonance_mutant(missing_fence_of_the_reader ${synthetic} DEFINE MUTANT=12 SANITIZER thread BY race)
 resonance_mutant(early_return ${synthetic} DEFINE MUTANT=11 BY report)
+resonance_mutant(slow_thread_at_barrier PROGRAM mutants/slow_threads.cpp DEFINE MUTANT=1 SANITIZER thread BY race)
+resonance_mutant(slow_lane_at_syncwarp PROGRAM mutants/slow_threads.cpp DEFINE MUTANT=2 SANITIZER thread BY race)
 
 # Faults in the library's own kernels.
+set(rank PROGRAM simt/core/block_rank_test.cpp)
+set(select PROGRAM simt/core/block_select_test.cpp)
+set(collectives FILE core/collectives.cuh)
+resonance_mutant(core_block_scan_barrier ${rank} SANITIZER thread BY race ${collectives}
+                 FIND "sync_block();\n    T below = 0;" REPLACE "T below = 0;")
+resonance_mutant(core_block_scan_reuse ${rank} SANITIZER thread BY race ${collectives}
+                 FIND "sync_block();\n    return below" REPLACE "return below")
+resonance_mutant(core_warp_shuffle_mask ${select} BY report ${collectives}
+                 FIND "return __shfl_up_sync(mask()," REPLACE "return __shfl_up_sync(mask() >> 1,")

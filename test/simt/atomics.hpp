@@ -2,8 +2,8 @@
 //! \file
 //! Atomic read-modify-write, relaxed as CUDA's are, and the fences.
 //!
-//! They are real atomics of the compiler, so that the thread sanitizer tells them from plain accesses. The overloads are
-//! CUDA's, so that a call that nvcc refuses does not compile here either.
+//! They are real atomics of the compiler, so that the thread sanitizer tells them from plain accesses. The overloads
+//! are CUDA's, so that a call that nvcc refuses does not compile here either.
 #ifndef RESONANCE_TEST_SIMT_ATOMICS_HPP
 #define RESONANCE_TEST_SIMT_ATOMICS_HPP
 
@@ -44,14 +44,14 @@ inline double atomicAdd(double* target, double value) {
   return simt::detail::atomic_update(target, [=](double before) { return before + value; });
 }
 
-#define SIMT_ATOMIC_FETCH(name, builtin, T)             \
-  inline T name(T* target, T value) {                   \
-    simt::detail::before_atomic(target);                 \
-    return builtin(target, value, __ATOMIC_RELAXED);    \
+#define SIMT_ATOMIC_FETCH(name, builtin, T)          \
+  inline T name(T* target, T value) {                \
+    simt::detail::before_atomic(target);             \
+    return builtin(target, value, __ATOMIC_RELAXED); \
   }
 #define SIMT_ATOMIC_EXCHANGE(T)                                   \
   inline T atomicExch(T* target, T value) {                       \
-    simt::detail::before_atomic(target);                           \
+    simt::detail::before_atomic(target);                          \
     T before;                                                     \
     __atomic_exchange(target, &value, &before, __ATOMIC_RELAXED); \
     return before;                                                \
@@ -69,7 +69,7 @@ inline double atomicAdd(double* target, double value) {
     return simt::detail::atomic_update(target, [=](T before) { return before < value ? before : value; }); \
   }                                                                                                        \
   inline T atomicCAS(T* target, T expected, T value) {                                                     \
-    simt::detail::before_atomic(target);                                                                    \
+    simt::detail::before_atomic(target);                                                                   \
     __atomic_compare_exchange_n(target, &expected, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);      \
     return expected;                                                                                       \
   }

@@ -16,7 +16,7 @@ namespace simt {
 //! Which thread runs on when one has to wait. A thread runs until it waits in a barrier or a warp operation.
 enum class schedule {
   round_robin,     //!< the next one by index
-  random,          //!< any, by configuration::seed
+  random,          //!< any, by configuration::seed; the same ones in the same launch again
   lifo,            //!< of those that became ready last, the lowest lane
   warps_forward,   //!< the lowest: a warp goes on until its next barrier
   warps_backward,  //!< the highest

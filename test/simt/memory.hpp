@@ -25,9 +25,10 @@ void count_access(bool is_store, const void* address, std::size_t bytes, const c
 
 //! T name[count] in shared memory. A reference to an array, so that sizeof, begin() and the bounds check of
 //! -fsanitize=bounds see what they see on the device. The local static tells declarations and instantiations apart.
-#define SIMT_SHARED_ARRAY(T, name, count)                                                     \
-  static char name##_declaration;                                                             \
-  T(&name)[count] = *static_cast<T(*)[count]>(::simt::detail::shared_array(                   \
+#define SIMT_SHARED_ARRAY(T, name, count)                           \
+  static char name##_declaration;                                   \
+  T(&name)                                                          \
+  [count] = *static_cast<T(*)[count]>(::simt::detail::shared_array( \
       &name##_declaration, sizeof(T) * static_cast<::std::size_t>(count), alignof(T), __FILE__, __LINE__))
 
 //! The launch's dynamic shared memory.
@@ -46,12 +47,12 @@ void count_access(bool is_store, const void* address, std::size_t bytes, const c
   ::simt::detail::barrier(::simt::detail::vote::all, (predicate) != 0, __FILE__, __LINE__)
 
 //! Count one access to global memory by the calling thread; do nothing unless configuration::count_traffic is on.
-#define SIMT_COUNT_LOAD(pointer, bytes, file, line) \
-  (::simt::detail::counting_traffic                 \
+#define SIMT_COUNT_LOAD(pointer, bytes, file, line)                                                  \
+  (::simt::detail::counting_traffic                                                                  \
        ? ::simt::detail::count_access(false, pointer, static_cast<::std::size_t>(bytes), file, line) \
        : static_cast<void>(0))
-#define SIMT_COUNT_STORE(pointer, bytes, file, line) \
-  (::simt::detail::counting_traffic                  \
+#define SIMT_COUNT_STORE(pointer, bytes, file, line)                                                \
+  (::simt::detail::counting_traffic                                                                 \
        ? ::simt::detail::count_access(true, pointer, static_cast<::std::size_t>(bytes), file, line) \
        : static_cast<void>(0))
 

@@ -56,8 +56,7 @@ T shuffle(warp_op op, unsigned mask, T value, unsigned operand, int width, site 
 
 }  // namespace simt::detail
 
-#define SIMT_SITE \
-  ::simt::detail::site from = { __builtin_FILE(), __builtin_LINE() }
+#define SIMT_SITE ::simt::detail::site from = {__builtin_FILE(), __builtin_LINE()}
 
 template <class T>
 T __shfl_sync(unsigned mask, T value, int source, int width = 32, SIMT_SITE) {

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <resonance/balance/statistics.hpp>
 #include <resonance/core/executor.hpp>
 #include <resonance/core/host_simd.hpp>
 #include <resonance/core/math.hpp>
@@ -19,18 +20,6 @@
 #include <resonance/core/workspace.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
-
-namespace detail {
-
-//! Tokens are summed in blocks of fixed size, so that the sums do not depend on the workers.
-inline constexpr std::int64_t statistics_block = 256;
-
-inline std::int64_t statistics_blocks(std::int64_t tokens) {
-  return (tokens + statistics_block - 1) / statistics_block;
-}
-
-}  // namespace detail
-
 namespace balance {
 
 //! Bytes of workspace that host_router_statistics needs: 8 (E + 1) per 256 tokens, and 4 E per worker.
@@ -57,8 +46,7 @@ template <class Executor, class Row>
 status host_router_statistics(const Executor& executor, matrix_view<const Row> logits, double* mean_probability,
                               double* z_loss, workspace_view workspace) {
   detail::checks c;
-  c.also(detail::check_matrix(logits, "logits"));
-  c.in_range(logits.cols >= 1, "logits");
+  c.also(detail::check_router_statistics(logits));
   if (!c.result().ok()) return c.result();
   const std::int64_t experts = logits.cols;
   c.also(detail::check_workspace(workspace, host_router_statistics_workspace_bytes(executor, logits.rows, experts)));
@@ -125,11 +113,10 @@ template <class Executor, class Row>
 status host_calinski_harabasz(const Executor& executor, matrix_view<const Row> x, const assignment_view& assignments,
                               double* ratio, workspace_view workspace) {
   detail::checks c;
-  c.also(detail::check_assignments(assignments)).also(detail::check_matrix(x, "x"));
+  c.also(detail::check_assignments(assignments));
   if (!c.result().ok()) return c.result();
+  c.also(detail::check_calinski_harabasz(x, assignments, ratio));
   const assignment_view& a = assignments;
-  c.matches(x.rows == a.tokens, "x");
-  c.present(ratio, true, "ratio");
   c.also(detail::check_workspace(workspace, host_calinski_harabasz_workspace_bytes(x.cols, a.experts)));
   if (!c.result().ok()) return c.result();
 
@@ -177,7 +164,7 @@ status host_calinski_harabasz(const Executor& executor, matrix_view<const Row> x
     between += columns[column * (a.experts + 3) + a.experts + 1];
     within += columns[column * (a.experts + 3) + a.experts + 2];
   }
-  *ratio = within > 0.0 ? between / within : (between > 0.0 ? HUGE_VAL : 0.0);
+  *ratio = detail::scatter_ratio(between, within);
   return {};
 }
 

@@ -44,7 +44,8 @@ struct column_keys {
     if (staged == nullptr) return;
     const int column = block_thread() % columns_per_block;
     if (column < columns) {
-      for (std::int64_t row = block_thread() / columns_per_block; row < rows; row += block_threads() / columns_per_block)
+      for (std::int64_t row = block_thread() / columns_per_block; row < rows;
+           row += block_threads() / columns_per_block)
         staged[row * columns_per_block + column] = read(column, row);
     }
     sync_block();

@@ -36,8 +36,9 @@ struct slot_experts {
   std::int32_t groups = 0;
 
   slot_experts() = default;
-  explicit slot_experts(const assignment_view& a) : ids(a.ids), ids_below(a.experts), groups(a.experts) {}
-  slot_experts(const assignment_view& a, const std::int32_t* map, std::int32_t num_local)
+  RESONANCE_HOST_DEVICE explicit slot_experts(const assignment_view& a)
+      : ids(a.ids), ids_below(a.experts), groups(a.experts) {}
+  RESONANCE_HOST_DEVICE slot_experts(const assignment_view& a, const std::int32_t* map, std::int32_t num_local)
       : ids(a.ids), expert_map(map), ids_below(a.experts), groups(map != nullptr ? num_local : a.experts) {}
 
   RESONANCE_DEVICE std::int32_t id(std::int64_t slot) const { return load(ids + slot); }
@@ -211,7 +212,8 @@ RESONANCE_DEVICE void add_up_tiles(const group_scratch<Position>& scratch, std::
   const int parts = range < block_threads() ? block_threads() / range : 1;  // threads that share an expert's tiles
   for (std::int32_t item = block_thread(); item < parts * range; item += block_threads()) {
     const std::int32_t e = item % range;
-    unsigned before = 0, all = 0;
+    Position before = 0;
+    Position all = 0;
     for (std::int64_t t = item / range; t < tiles; t += at_once * parts) {
       unsigned here[at_once];
       RESONANCE_UNROLL
@@ -225,19 +227,23 @@ RESONANCE_DEVICE void add_up_tiles(const group_scratch<Position>& scratch, std::
         before += t + i * parts < tile ? here[i] : 0u;
       }
     }
-    if (all != 0) atomic_add(scratch.ends + e, static_cast<Position>(all));
-    if (before != 0) atomic_add(scratch.next + e, static_cast<Position>(before));
+    if (all != 0) atomic_add(scratch.ends + e, all);
+    if (before != 0) atomic_add(scratch.next + e, before);
   }
 }
 
-//! The tile that a block works on. `counts` [tiles][groups] as block_count_slots wrote them; not read for one tile.
+//! The tile that a block works on. `counts` [rows][groups] as block_count_slots wrote them, a row for every `row_slots`
+//! slots, a tile having one or more whole rows; not read for one tile.
 struct group_tile {
   std::int64_t index = 0;
   std::int64_t tile_slots = 0;  // of every tile but the last
   std::int64_t slots = 0;       // of all tiles
   const std::uint32_t* counts = nullptr;
+  std::int64_t row_slots = 0;  // 0: tile_slots
 
   RESONANCE_DEVICE std::int64_t tiles() const { return slots <= tile_slots ? 1 : (slots - 1) / tile_slots + 1; }
+  RESONANCE_DEVICE std::int64_t rows() const { return row_slots == 0 ? tiles() : (slots - 1) / row_slots + 1; }
+  RESONANCE_DEVICE std::int64_t first_row() const { return row_slots == 0 ? index : begin() / row_slots; }
   RESONANCE_DEVICE std::int64_t begin() const { return index * tile_slots; }
   RESONANCE_DEVICE std::int64_t end() const { return begin() + tile_slots < slots ? begin() + tile_slots : slots; }
 };
@@ -310,7 +316,7 @@ RESONANCE_DEVICE void block_place_slots(const block_team& team, unsigned char* s
       }
       sync_block();
       if (tiles > 1) {
-        add_up_tiles(scratch, tile.index, tiles, first, range, experts.groups, tile.counts);
+        add_up_tiles(scratch, tile.first_row(), tile.rows(), first, range, experts.groups, tile.counts);
       } else {
         for_each_group(begin, end, experts, [&](std::int32_t group) {
           const auto e = static_cast<std::uint32_t>(group - first);
@@ -358,6 +364,33 @@ RESONANCE_DEVICE void block_place_slots(const block_team& team, unsigned char* s
   }
   if (tile.index == 0 && block_thread() == 0) placement.all(places, all_held);
 }
+
+//! Every expert's assigned slots, side by side in slot order.
+struct expert_lists {
+  std::int64_t* offsets = nullptr;  // [E + 1]
+  std::uint32_t* slots = nullptr;   // [slots]; written up to offsets[E]
+};
+
+struct list_placement {
+  using position = unsigned;
+  static constexpr bool sums_held = false;
+  static constexpr bool fills = false;
+  expert_lists lists;
+  std::int32_t groups = 0;
+
+  RESONANCE_DEVICE unsigned width(unsigned count) const { return count; }
+  RESONANCE_DEVICE unsigned held(unsigned count) const { return count; }
+  RESONANCE_DEVICE void group(std::int32_t e, unsigned first, unsigned) const {
+    store(lists.offsets + e, static_cast<std::int64_t>(first));
+  }
+  RESONANCE_DEVICE void all(unsigned places, unsigned) const {
+    store(lists.offsets + groups, static_cast<std::int64_t>(places));
+  }
+  RESONANCE_DEVICE void place(std::int64_t slot, std::int32_t, unsigned at) const {
+    store(lists.slots + at, static_cast<std::uint32_t>(slot));
+  }
+  RESONANCE_DEVICE void none(std::int64_t) const {}
+};
 
 }  // namespace detail
 RESONANCE_NAMESPACE_END

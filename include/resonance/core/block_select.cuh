@@ -21,8 +21,8 @@ RESONANCE_HOST_DEVICE inline float score_of_key(std::uint32_t key) {
 
 //! A goal of a selection: what a key weighs, and how much the selected keys must weigh together.
 //!
-//! A goal of your own has `weighs`, `weight(list, key)` (a non-negative integer) and `target(list, keys, total)`: 0 takes
-//! nothing, more than `total` takes every key. The selection is the fewest best keys that weigh `target` together.
+//! A goal of your own has `weighs`, `weight(list, key)`, a non-negative integer, and `target(list, keys, total)`: 0
+//! takes nothing, more than `total` takes every key. The fewest best keys that weigh `target` together are selected.
 
 //! The `wanted_of(list)` best keys.
 template <class WantedOf>
@@ -57,12 +57,12 @@ struct selection_scratch {
   static constexpr int digits = 256;
   static constexpr int most_gathered = 64;
 
-  std::uint64_t gathered[Lists][most_gathered];               // the last candidates of a list
+  std::uint64_t gathered[Lists][most_gathered];                         // the last candidates of a list
   unsigned long long weights[Weighs ? Lists : 1][Weighs ? digits : 1];  // of the keys with each digit
-  unsigned counts[Lists][digits];                             // how many they are
-  std::uint64_t prefix[Lists];                                // the bits that are known of the key looked for
-  std::uint64_t missing[Lists];                               // what the keys with this prefix must still weigh
-  unsigned above[Lists];                                      // keys above all with this prefix
+  unsigned counts[Lists][digits];                                       // how many they are
+  std::uint64_t prefix[Lists];                                          // the bits that are known of the key looked for
+  std::uint64_t missing[Lists];  // what the keys with this prefix must still weigh
+  unsigned above[Lists];         // keys above all with this prefix
   unsigned gathered_count[Lists];
   unsigned phase[Lists];
   // Results. The threshold in halves: no wide constant in the device code.
@@ -174,8 +174,8 @@ RESONANCE_DEVICE void select_gathered(selection_scratch<Lists, Goal::weighs>& s,
 
 }  // namespace detail
 
-//! Selects the best keys of `lists` lists of `count` entries each, to a goal: radix selection, 8 bits per sweep from the
-//! top, until a list has few candidates left, which are then ranked by counting.
+//! Selects the best keys of `lists` lists of `count` entries each, to a goal: radix selection, 8 bits per sweep from
+//! the top, until a list has few candidates left, which are then ranked by counting.
 //!
 //! Threads    all of the block
 //! Inputs     key_at(list, i) -> packed key (core/order_key.hpp) of entry i, with index i, 0 <= i < count < 2^32; never

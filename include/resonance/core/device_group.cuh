@@ -51,10 +51,25 @@ constexpr int group_warps(std::int64_t tile_slots, std::int32_t groups) {
   const std::int64_t by_slots = divide_up(tile_slots, 2 * warp_size);
   const std::int64_t by_groups = divide_up(groups, warp_size);
   const std::int64_t wanted = by_slots > by_groups ? by_slots : by_groups;
-  int warps = wanted < group_threads / warp_size ? static_cast<int>(wanted) : group_threads / warp_size;
+  constexpr int most_warps = place_threads<Position> / warp_size;
+  int warps = wanted < most_warps ? static_cast<int>(wanted) : most_warps;
   while (warps > 1 && group_scratch<Position>::bytes(groups, warps) > most_bytes) --warps;
   return warps;
 }
+
+//! Slots that 32 bits can number.
+inline status check_slot_numbers(const assignment_view& a) {
+  return checks{}.fits(a.most_slots() <= std::int64_t{0xffffffffu}, "assignments").result();
+}
+
+//! Bytes of workspace that device_expert_lists needs: 4 E per tile.
+inline std::size_t device_expert_lists_workspace_bytes(const assignment_view& a) {
+  workspace_carver counter;
+  counter.take<std::uint32_t>(group_tiling(a.most_slots(), a.experts).count_words(a.experts));
+  return counter.bytes();
+}
+
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! Launches the passes: one where there is one tile, else two. `counts`: group_tiling::count_words in device memory.
 template <class Placement>
@@ -68,51 +83,11 @@ status place_slots(const device_stream& on, const assignment_view& a, const slot
         launch(on, shape, kernel_count_slots<group_threads>, a, experts, on.num_tokens, tiling.tile_slots, counts);
     if (!counted.ok()) return counted;
   }
-  const std::int64_t most_in_tile = tiling.tiles > 1 ? tiling.tile_slots : a.most_slots();
-  const int warps = group_warps<typename Placement::position>(most_in_tile, experts.groups);
-  return launch(
-      on, {tiling.tiles, warps * warp_size, group_scratch<typename Placement::position>::bytes(experts.groups, warps)},
-      kernel_place_slots<group_threads, Placement>, a, experts, on.num_tokens, tiling.tile_slots,
-      static_cast<const std::uint32_t*>(counts), placement);
-}
-
-//! Every expert's assigned slots, side by side in slot order.
-struct expert_lists {
-  std::int64_t* offsets = nullptr;  // [E + 1]
-  std::uint32_t* slots = nullptr;   // [slots]; written up to offsets[E]
-};
-
-struct list_placement {
-  using position = unsigned;
-  static constexpr bool sums_held = false;
-  static constexpr bool fills = false;
-  expert_lists lists;
-  std::int32_t groups = 0;
-
-  RESONANCE_DEVICE unsigned width(unsigned count) const { return count; }
-  RESONANCE_DEVICE unsigned held(unsigned count) const { return count; }
-  RESONANCE_DEVICE void group(std::int32_t e, unsigned first, unsigned) const {
-    store(lists.offsets + e, static_cast<std::int64_t>(first));
-  }
-  RESONANCE_DEVICE void all(unsigned places, unsigned) const {
-    store(lists.offsets + groups, static_cast<std::int64_t>(places));
-  }
-  RESONANCE_DEVICE void place(std::int64_t slot, std::int32_t, unsigned at) const {
-    store(lists.slots + at, static_cast<std::uint32_t>(slot));
-  }
-  RESONANCE_DEVICE void none(std::int64_t) const {}
-};
-
-//! Slots that 32 bits can number.
-inline status check_slot_numbers(const assignment_view& a) {
-  return checks{}.fits(a.most_slots() <= std::int64_t{0xffffffffu}, "assignments").result();
-}
-
-//! Bytes of workspace that device_expert_lists needs: 4 E per tile.
-inline std::size_t device_expert_lists_workspace_bytes(const assignment_view& a) {
-  workspace_carver counter;
-  counter.take<std::uint32_t>(group_tiling(a.most_slots(), a.experts).count_words(a.experts));
-  return counter.bytes();
+  using position = typename Placement::position;
+  const int warps = group_warps<position>(tiling.tiles > 1 ? tiling.tile_slots : a.most_slots(), experts.groups);
+  return launch(on, {tiling.tiles, warps * warp_size, group_scratch<position>::bytes(experts.groups, warps)},
+                kernel_place_slots<place_threads<position>, Placement>, a, experts, on.num_tokens, tiling.tile_slots,
+                static_cast<const std::uint32_t*>(counts), placement);
 }
 
 //! Fills the lists of the assigned slots of the tokens that there are.
@@ -135,6 +110,7 @@ inline status device_expert_lists(const device_stream& on, const assignment_view
   return place_slots(on, a, slot_experts(a), counts, list_placement{lists, a.experts});
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace detail
 RESONANCE_NAMESPACE_END
 

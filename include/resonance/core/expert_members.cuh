@@ -22,6 +22,14 @@ struct expert_members {
   RESONANCE_DEVICE std::uint32_t slot(std::uint32_t i) const { return load(slots + i); }
 };
 
+//! Threads of a block that works on one expert: as many as the average list keeps busy. Small blocks meet faster at
+//! barriers, and more of them are under way at once; an expert with more members than that is served all the same.
+constexpr int threads_per_expert(std::int64_t slots, std::int32_t experts, int most) {
+  int threads = 2 * warp_size;
+  while (threads < most && std::int64_t{threads} * experts < 2 * slots) threads *= 2;
+  return threads;
+}
+
 //! visit(i) for every i in [0, count), each by one thread of the team; any count of 32 bits.
 template <class Team, class Visit>
 RESONANCE_DEVICE void for_each_of(const Team& team, std::uint32_t count, const Visit& visit) {

@@ -14,8 +14,13 @@
 
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 inline constexpr int group_threads = 1024;
+
+//! Threads of a placing block at most: places of 64 bits take more registers than 1024 threads have.
+template <class Position>
+inline constexpr int place_threads = sizeof(Position) == 4 ? group_threads : group_threads / 2;
 
 //! Slots of the tokens that there really are.
 RESONANCE_DEVICE std::int64_t live_slots(const assignment_view& a, const std::int64_t* num_tokens) {
@@ -40,9 +45,10 @@ __global__ __launch_bounds__(Threads) void kernel_count_slots(assignment_view a,
 
 //! Every slot to its place, a block per tile.
 template <int Threads, class Placement>
-__global__ __launch_bounds__(Threads) void kernel_place_slots(assignment_view a, slot_experts experts,
-                                                              const std::int64_t* num_tokens, std::int64_t tile_slots,
-                                                              const std::uint32_t* counts, Placement placement) {
+__global__ __launch_bounds__(Threads, 1) void kernel_place_slots(assignment_view a, slot_experts experts,
+                                                                 const std::int64_t* num_tokens,
+                                                                 std::int64_t tile_slots, const std::uint32_t* counts,
+                                                                 Placement placement) {
   RESONANCE_DYNAMIC_SHARED(shared);
   RESONANCE_SHARED_ARRAY(std::uint64_t, team_scratch, block_team::scratch_words);
   wait_for_previous_kernel();
@@ -50,6 +56,7 @@ __global__ __launch_bounds__(Threads) void kernel_place_slots(assignment_view a,
   if (tile.index < tile.tiles()) block_place_slots(block_team(team_scratch), shared, tile, experts, placement);
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace detail
 RESONANCE_NAMESPACE_END
 

@@ -27,9 +27,9 @@ RESONANCE_DEVICE std::int64_t capacity_of(const options& o, std::int64_t expert)
 
 //! The keys that experts selected, in no order.
 struct selected_keys {
-  std::uint64_t* keys = nullptr;  //!< [E, stride]
-  std::int64_t stride = 0;        //!< >= min(C, T)
-  std::uint32_t* found = nullptr; //!< [E]
+  std::uint64_t* keys = nullptr;   //!< [E, stride]
+  std::int64_t stride = 0;         //!< >= min(C, T)
+  std::uint32_t* found = nullptr;  //!< [E]
 };
 
 //! Shared memory of block_choose_tokens.
@@ -120,7 +120,9 @@ struct candidate_scratch {
 RESONANCE_DEVICE std::int64_t block_choose_candidates(candidate_scratch& s, const detail::expert_members& members,
                                                       const float* affinity, std::int64_t wanted, std::uint32_t* staged,
                                                       std::int64_t room, std::uint64_t* keys) {
-  const auto read = [&](std::int64_t i) { return order_key(load(affinity + members.slot(i))); };
+  const auto read = [&](std::int64_t i) {
+    return order_key(load(affinity + members.slot(static_cast<std::uint32_t>(i))));
+  };
   const bool fits = members.count <= room;
   if (block_thread() == 0) s.filled = 0;
   if (fits)

@@ -96,11 +96,10 @@ inline status device_expert_choice(const device_stream& on, matrix_view<const fl
                      kernel_choose_tokens<column_threads>, scores, o, on.num_tokens, staged > 0, selected);
   if (!chosen.ok()) return chosen;
   const std::int64_t room = detail::staged_choices(selected.stride);
-  return detail::launch(
-      on,
-      {scores.cols, detail::threads_for_choices(selected.stride),
-       static_cast<std::size_t>(room) * sizeof(std::uint64_t)},
-      kernel_write_best<detail::expert_choice_threads>, scores, o, selected, room, out);
+  return detail::launch(on,
+                        {scores.cols, detail::threads_for_choices(selected.stride),
+                         static_cast<std::size_t>(room) * sizeof(std::uint64_t)},
+                        kernel_write_best<detail::expert_choice_threads>, scores, o, selected, room, out);
 }
 
 //! Bytes of workspace that device_expert_choice over candidates needs: 12 per slot, 8 (E + 1), and the grouping's.
@@ -141,12 +140,12 @@ inline status device_expert_choice(const device_stream& on, const assignment_vie
   if (!listed.ok()) return listed;
   const std::int64_t room = detail::staged_choices(candidates.most_slots());
   const std::int64_t likely_members = 2 * candidates.most_slots() / candidates.experts;
-  return detail::launch(
-      on,
-      {candidates.experts, detail::threads_for_choices(likely_members),
-       static_cast<std::size_t>(room) * sizeof(std::uint64_t)},
-      kernel_choose_candidates<detail::expert_choice_threads>, candidates,
-      detail::member_lists{scratch.lists.offsets, scratch.lists.slots}, o, scratch.selected, room, out);
+  return detail::launch(on,
+                        {candidates.experts, detail::threads_for_choices(likely_members),
+                         static_cast<std::size_t>(room) * sizeof(std::uint64_t)},
+                        kernel_choose_candidates<detail::expert_choice_threads>, candidates,
+                        detail::member_lists{scratch.lists.offsets, scratch.lists.slots}, o, scratch.selected, room,
+                        out);
 }
 
 }  // namespace expert_choice

@@ -21,14 +21,13 @@ namespace expert_choice {
 //! One block per eight experts; with dynamic shared memory for the keys if `staged`.
 template <int Threads>
 __global__ __launch_bounds__(Threads, 1) void kernel_choose_tokens(matrix_view<const float> scores, options o,
-                                                                const std::int64_t* num_tokens, bool staged,
-                                                                selected_keys out) {
+                                                                   const std::int64_t* num_tokens, bool staged,
+                                                                   selected_keys out) {
   RESONANCE_DYNAMIC_SHARED(keys);
   RESONANCE_SHARED_ARRAY(choose_scratch, scratch, 1);
   wait_for_previous_kernel();
-  const column_keys columns =
-      column_keys::of_group(scores, block_index(), live_tokens(scores.rows, num_tokens),
-                            staged ? reinterpret_cast<std::uint32_t*>(keys) : nullptr);
+  const column_keys columns = column_keys::of_group(scores, block_index(), live_tokens(scores.rows, num_tokens),
+                                                    staged ? reinterpret_cast<std::uint32_t*>(keys) : nullptr);
   block_choose_tokens(scratch[0], columns, o, out);
 }
 
@@ -60,9 +59,8 @@ __global__ __launch_bounds__(Threads) void kernel_choose_candidates(assignment_v
   const std::int64_t e = block_index();
   const detail::expert_members members = lists.of(e);
   std::uint64_t* keys = selected + members.first;
-  const std::int64_t found =
-      block_choose_candidates(scratch[0], members, candidates.affinity, capacity_of(o, e),
-                              reinterpret_cast<std::uint32_t*>(shared), 2 * room, keys);
+  const std::int64_t found = block_choose_candidates(scratch[0], members, candidates.affinity, capacity_of(o, e),
+                                                     reinterpret_cast<std::uint32_t*>(shared), 2 * room, keys);
   block_write_best(
       block_team(partials), keys, found, o.capacity, {reinterpret_cast<std::uint64_t*>(shared), room},
       [&](std::uint32_t m) { return static_cast<std::int32_t>(detail::token_of(candidates, members.slot(m))); },

@@ -58,7 +58,7 @@ RESONANCE_DEVICE void keep_mutual(const assignment_view& choices, const matrix_v
 //! Tokens that one block merges into a ragged list.
 inline constexpr std::int64_t merge_tile_tokens = 64;
 
-constexpr std::int64_t merge_tiles(std::int64_t tokens) {
+RESONANCE_HOST_DEVICE constexpr std::int64_t merge_tiles(std::int64_t tokens) {
   return tokens > merge_tile_tokens ? (tokens - 1) / merge_tile_tokens + 1 : 1;
 }
 

@@ -61,7 +61,8 @@ inline status rank_assignments(const device_stream& on, const assignment_view& m
   placement.rank_in_expert = rank_in_expert;
   const status listed = place_slots(on, merged, slot_experts(merged), scratch.tile_counts, placement);
   if (!listed.ok()) return listed;
-  return launch(on, {merged.experts, merge_threads, 0}, kernel_rank_members<merge_threads>,
+  const int threads = threads_per_expert(merged.most_slots(), merged.experts, merge_threads);
+  return launch(on, {merged.experts, threads, 0}, kernel_rank_members<merge_threads>,
                 member_lists{scratch.lists.offsets, scratch.lists.slots}, merged.affinity, rank_in_expert,
                 scratch.spill);
 }

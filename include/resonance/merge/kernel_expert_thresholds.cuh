@@ -17,8 +17,9 @@ namespace merge {
 
 //! One block per eight experts; with dynamic shared memory for the keys if `staged`.
 template <int Threads>
-__global__ __launch_bounds__(Threads, 1) void kernel_expert_thresholds(expert_side expert, const std::int64_t* num_tokens,
-                                                                    bool staged, std::uint64_t* thresholds) {
+__global__ __launch_bounds__(Threads, 1) void kernel_expert_thresholds(expert_side expert,
+                                                                       const std::int64_t* num_tokens, bool staged,
+                                                                       std::uint64_t* thresholds) {
   RESONANCE_DYNAMIC_SHARED(keys);
   RESONANCE_SHARED_ARRAY(threshold_scratch, scratch, 1);
   wait_for_previous_kernel();

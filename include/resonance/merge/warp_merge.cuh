@@ -63,7 +63,10 @@ RESONANCE_DEVICE std::int64_t warp_count_merged(const assignment_view& choices,
         for (std::int64_t slot = begin; slot < end; slot += warp_size) {
           const std::int32_t own = chosen_expert(choices, slot + lane, end);
           const int held = end - slot < warp_size ? static_cast<int>(end - slot) : warp_size;
-          for (int other = 0; other < held; ++other) takes = takes && warp_team::shuffle(own, other) != expert;
+          for (int other = 0; other < held; ++other) {
+            const std::int32_t chosen = warp_team::shuffle(own, other);
+            takes = takes && chosen != expert;
+          }
         }
       }
     }

@@ -31,13 +31,8 @@ template <class Executor, class Row, class Index>
 status host_permute(const Executor& executor, matrix_view<const as_deduced<Row>> x, const row_plan<Index>& plan,
                     matrix_view<Row> permuted) {
   static_assert(std::is_trivially_copyable_v<Row>, "resonance: permute copies rows of trivially copyable elements");
-  detail::checks c;
-  c.also(plan.check());
-  c.also(detail::check_matrix(x, "x")).also(detail::check_matrix(permuted, "permuted"));
-  if (!c.result().ok()) return c.result();
-  c.matches(x.rows == plan.assignments.tokens, "x");
-  c.matches(permuted.rows >= plan.num_rows && permuted.cols == x.cols, "permuted");
-  if (!c.result().ok() || x.cols == 0) return c.result();
+  const status checked = detail::check_permute(plan.check(), x, plan, permuted);
+  if (!checked.ok() || x.cols == 0) return checked;
 
   const std::size_t row_bytes = static_cast<std::size_t>(x.cols) * sizeof(Row);
   detail::for_ranges(executor, x.rows, 16, [&](std::int64_t begin, std::int64_t end, int) {

@@ -18,12 +18,6 @@
 RESONANCE_NAMESPACE_BEGIN
 namespace permute {
 
-//! What a token without a kept slot gets.
-enum class no_slot {
-  zero,         //!< a row of zeros
-  passthrough,  //!< its input row
-};
-
 //! Sums the rows of every token's slots, weighted, in slot order.
 //!
 //! Equation   Y[t] = sum over slots of w[slot] * Yp[inverse[slot]]
@@ -40,18 +34,9 @@ template <class Executor, class Row, class Index>
 status host_unpermute(const Executor& executor, matrix_view<const as_deduced<Row>> permuted,
                       const row_plan<Index>& plan, matrix_view<Row> y, no_slot without = no_slot::zero,
                       matrix_view<const as_deduced<Row>> x = {}) {
-  detail::checks c;
-  c.also(plan.check());
-  c.also(detail::check_matrix(permuted, "permuted")).also(detail::check_matrix(y, "y"));
-  if (!c.result().ok()) return c.result();
+  const status checked = detail::check_unpermute(plan.check(), permuted, plan, y, without, x);
+  if (!checked.ok()) return checked;
   const assignment_view& a = plan.assignments;
-  c.matches(permuted.rows >= plan.num_rows && permuted.cols == y.cols, "permuted");
-  c.matches(y.rows == a.tokens, "y");
-  if (without == no_slot::passthrough) {
-    c.also(detail::check_matrix(x, "x"));
-    c.matches(x.rows == y.rows && x.cols == y.cols, "x");
-  }
-  if (!c.result().ok()) return c.result();
 
   detail::for_ranges(executor, y.rows, 16, [&](std::int64_t begin, std::int64_t end, int) {
     detail::run_widest([&]() RESONANCE_INLINE_LAMBDA {

@@ -153,17 +153,17 @@ RESONANCE_DEVICE void block_plan_by_affinity(const Team& team, std::int32_t e, c
   using position = typename rows_by_affinity<Index>::position;
   const plan_rows<Index>& rows = lists.rows;
   const position begin = load(lists.begins + e);
-  const auto count = static_cast<std::int64_t>(load(lists.counts + e));
+  const std::uint32_t count = load(lists.counts + e);
   const std::uint32_t* members = lists.members + begin;
   const position first = rows.padded() ? rows.padded_row(e) : begin;
   if (scratch.spill != nullptr) scratch.spill += 2 * begin;
   team_rank_list(
-      team, count, [&](std::int64_t i) { return order_key(load(affinity + load(members + i))); }, scratch,
+      team, std::int64_t{count}, [&](std::int64_t i) { return order_key(load(affinity + load(members + i))); }, scratch,
       [&](std::int64_t i, std::int64_t rank) {
         const auto place = static_cast<position>(rank);
-        rows.write_slot(static_cast<std::int64_t>(load(members + i)), e, first + place, place);
+        rows.write_slot(static_cast<std::int64_t>(load(members + i)), first + place, place);
       });
-  const position held_end = first + rows.held(static_cast<position>(count));
+  const position held_end = first + rows.held(position{count});
   rows.write_rest(e, first, held_end, static_cast<position>(team.rank()), static_cast<position>(team.size()));
   team.sync();
 }

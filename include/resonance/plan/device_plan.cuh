@@ -18,8 +18,6 @@
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
 
-inline constexpr int plan_affinity_threads = 512;
-
 //! What a plan over `a` carves from its workspace. Position: of the rows.
 template <class Position>
 struct device_plan_scratch {
@@ -55,6 +53,7 @@ status check_device_plan(const assignment_view& a, const plan::options& o, const
 }  // namespace detail
 
 namespace plan {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! Bytes of workspace that device_plan needs: 4 L per tile of 8192 slots or more, none for fewer; with rows by affinity
 //! also 12 L, and per row 4, or 20 past 4096 slots.
@@ -96,7 +95,7 @@ status device_plan(const device_stream& on, const assignment_view& assignments, 
   const std::int32_t local = o.local_experts(a.experts);
   const detail::slot_experts experts(a, o.expert_map, o.num_local);
   const detail::plan_rows<Index> rows(out, o, local);
-  if (!o.by_affinity) return detail::place_slots(on, a, experts, scratch.counts, detail::rows_by_slot<Index>(rows));
+  if (!o.by_affinity) return detail::place_slots(on, a, experts, scratch.counts, detail::rows_by_slot<Index>{rows});
   const detail::rows_by_affinity<Index> lists{rows, scratch.begins, scratch.members_of, scratch.members};
   c.also(detail::place_slots(on, a, experts, scratch.counts, lists));
   if (!c.result().ok()) return c.result();
@@ -105,6 +104,7 @@ status device_plan(const device_stream& on, const assignment_view& assignments, 
                         scratch.spill);
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace plan
 RESONANCE_NAMESPACE_END
 

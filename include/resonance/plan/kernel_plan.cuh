@@ -12,6 +12,9 @@
 
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
+RESONANCE_ARCH_NAMESPACE_BEGIN
+
+inline constexpr int plan_affinity_threads = 512;
 
 //! Members that are ranked in shared memory: 32 KiB of keys.
 inline constexpr int plan_shared_members = 4096;
@@ -27,6 +30,7 @@ __global__ __launch_bounds__(Threads) void kernel_plan_by_affinity(const float* 
                          rank_scratch{keys, plan_shared_members, spill});
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace detail
 RESONANCE_NAMESPACE_END
 

@@ -121,7 +121,7 @@ status device_prune(const device_stream& on, const Rule& rule, const Order&, con
   call.key_spill = scratch.key_spill;
 
   constexpr int threads = detail::prune_threads;
-  const detail::launch_shape of_experts{a.experts, threads, 0};
+  const detail::launch_shape of_experts{a.experts, detail::threads_per_expert(a.most_slots(), a.experts, threads), 0};
   if (detail::wants_best<Rule, Order>(out))
     c.also(detail::launch(on, {call.best_tiles, threads, 0}, detail::kernel_best_affinities<threads>, call));
   if (!c.result().ok()) return c.result();

@@ -20,10 +20,10 @@ namespace prune {
 //! One block per eight experts; with dynamic shared memory for the keys if `staged`. delta_max: null = batch's.
 template <int Threads, class Rule>
 __global__ __launch_bounds__(Threads, 1) void kernel_expert_capacities(Rule rule, matrix_view<const float> affinity,
-                                                                    batch_facts batch, const float* delta_max,
-                                                                    std::int64_t capacity_cap,
-                                                                    const std::int64_t* num_tokens, bool staged,
-                                                                    std::int64_t* capacities) {
+                                                                       batch_facts batch, const float* delta_max,
+                                                                       std::int64_t capacity_cap,
+                                                                       const std::int64_t* num_tokens, bool staged,
+                                                                       std::int64_t* capacities) {
   RESONANCE_DYNAMIC_SHARED(keys);
   RESONANCE_SHARED_ARRAY(capacity_scratch<Rule::by_mass>, scratch, 1);
   wait_for_previous_kernel();

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <resonance/merge/kernel_expert_thresholds.cuh>
 #include <resonance/merge/kernel_merge.cuh>
 #include <resonance/merge/policies.hpp>
 
@@ -7,6 +8,7 @@
 namespace detail = resonance::detail;
 namespace merge = resonance::merge;
 
+RESONANCE_BUILT(merge::kernel_expert_thresholds<resonance::column_threads>);
 RESONANCE_BUILT(detail::kernel_rank_members<detail::merge_threads>);
 RESONANCE_BUILT(detail::kernel_keep_mutual<detail::merge_threads>);
 RESONANCE_BUILT(detail::kernel_count_merged<detail::merge_threads, merge::union_>);

@@ -4,6 +4,7 @@
 #include <resonance/affinity/score.hpp>
 #include <resonance/affinity/warp_affinity.cuh>
 #include <resonance/token_choice/kernel_token_choice.cuh>
+#include <resonance/token_choice/kernel_weights.cuh>
 #include <resonance/token_choice/policies.hpp>
 
 #include "built.hpp"
@@ -33,3 +34,4 @@ RESONANCE_BUILT(detail::kernel_token_choice<grap, affinity::softmax, token_choic
 RESONANCE_BUILT(detail::kernel_token_choice<cosine, affinity::softmax, token_choice::top_k, 32, 8>);
 RESONANCE_BUILT(detail::kernel_token_choice_by_block<logits<float>, affinity::softmax, token_choice::top_k>);
 RESONANCE_BUILT(detail::kernel_token_choice_by_block<cosine, affinity::sigmoid, token_choice::grouped_top_k>);
+RESONANCE_BUILT(detail::kernel_weights<affinity::softmax>);

@@ -79,11 +79,11 @@ inline std::vector<float> random_values(generator& numbers, std::int64_t count) 
   return values;
 }
 
-//! An array in device memory, for the time of the program; outputs start out poisoned, so that what is not written shows.
+//! An array in device memory, for the time of the program; outputs start poisoned, so that what is not written shows.
 template <class T>
 class device_array {
  public:
-  explicit device_array(std::int64_t count) : device_array(poisoned(count)) {}
+  explicit device_array(std::size_t count) : device_array(poisoned(count)) {}
   explicit device_array(const std::vector<T>& values) : count_(values.size()) {
     if (count_ == 0) return;
     require(cudaMalloc(reinterpret_cast<void**>(&data_), count_ * sizeof(T)), "cudaMalloc");
@@ -98,8 +98,8 @@ class device_array {
   }
 
  private:
-  static std::vector<T> poisoned(std::int64_t count) {
-    std::vector<T> values(static_cast<std::size_t>(count));
+  static std::vector<T> poisoned(std::size_t count) {
+    std::vector<T> values(count);
     if (count > 0) std::memset(static_cast<void*>(values.data()), 0xa5, values.size() * sizeof(T));
     return values;
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// cuda-smoke-vector-io T E K H: T rows of H columns are read in packets, summed by warps and written; E and K are not used.
+// cuda-smoke-vector-io T E K H: T rows of H columns are read in packets, doubled and written, and warps take their
+// maxima; E and K are not used.
 #include "support.hpp"
 
 #include <resonance/core/vector_io.cuh>
@@ -41,8 +42,8 @@ int main(int count, char** values) {
   }
 
   const smoke::device_array<float> device_rows(rows);
-  const smoke::device_array<float> device_copies(shape.tokens * shape.hidden);
-  const smoke::device_array<float> device_largest(shape.tokens);
+  const smoke::device_array<float> device_copies(copies.size());
+  const smoke::device_array<float> device_largest(largest.size());
   smoke::comparison comparison("vector_io");
   if (shape.tokens > 0)
     copy_rows<<<static_cast<unsigned>(shape.tokens), 32, static_cast<std::size_t>(shape.hidden) * sizeof(float)>>>(

@@ -75,7 +75,8 @@ std::vector<std::uint64_t> sorted_column(const std::vector<float>& scores, int l
 }
 
 std::size_t expected_taken(const std::vector<std::uint64_t>& best_first, bool weighs, std::int64_t wanted) {
-  if (!weighs) return static_cast<std::size_t>(std::clamp<std::int64_t>(wanted, 0, static_cast<int>(best_first.size())));
+  if (!weighs)
+    return static_cast<std::size_t>(std::clamp<std::int64_t>(wanted, 0, static_cast<int>(best_first.size())));
   const select_half_of_the_weight goal;
   std::uint64_t total = 0;
   for (const std::uint64_t key : best_first) total += goal.weight(0, key);
@@ -99,9 +100,9 @@ void expect_selection(const std::vector<float>& scores, int lists, int threads,
   guarded_buffer<std::int64_t> taken(columns);
   guarded_buffer<std::int64_t> visits(scores.size());
   std::fill(visits.begin(), visits.end(), 0);
-  ASSERT_TRUE(support::accepted(
-      detail::launch({}, {1, threads, 0}, select_columns<Lists, Weighs>, scores.data(), count, lists, wanted.data(),
-                     selection{thresholds.data(), taken.data(), visits.data()})));
+  ASSERT_TRUE(
+      support::accepted(detail::launch({}, {1, threads, 0}, select_columns<Lists, Weighs>, scores.data(), count, lists,
+                                       wanted.data(), selection{thresholds.data(), taken.data(), visits.data()})));
   for (int list = 0; list < lists; ++list) {
     SCOPED_TRACE(::testing::Message() << "list " << list << " of " << lists << ", " << count << " entries, wanted "
                                       << wanted[static_cast<std::size_t>(list)] << ", " << threads << " threads");
@@ -120,8 +121,8 @@ void expect_selection(const std::vector<float>& scores, int lists, int threads,
 }
 
 std::vector<std::int64_t> wanted_counts(support::random_source& random, int lists, std::int64_t count) {
-  const std::vector<std::int64_t> choices = {
-      -1, 0, 1, count / 3, count - 1, count, count + 5, static_cast<std::int64_t>(random.below(100))};
+  const std::vector<std::int64_t> choices = {-1,        0,     1,         count / 3,
+                                             count - 1, count, count + 5, static_cast<std::int64_t>(random.below(100))};
   std::vector<std::int64_t> wanted;
   for (int list = 0; list < lists; ++list) wanted.push_back(random.pick(choices));
   return wanted;

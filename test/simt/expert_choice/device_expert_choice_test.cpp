@@ -53,8 +53,8 @@ template <class Source>
 std::string chosen_by_host(const Source& source, const expert_choice::options& o) {
   rows out(experts_of(source), o.capacity);
   exact_workspace workspace(host_bytes(source));
-  EXPECT_TRUE(support::accepted(
-      expert_choice::host_expert_choice(serial_executor{}, source, o, out.view(), workspace.view())));
+  EXPECT_TRUE(
+      support::accepted(expert_choice::host_expert_choice(serial_executor{}, source, o, out.view(), workspace.view())));
   return out.bits();
 }
 
@@ -91,7 +91,7 @@ assignment_view on_device(const support::ragged_copy& ragged) {
 }
 
 const std::vector<support::batch_shape> shapes = {
-    {0, 7, 2},   {1, 1, 1},    {31, 13, 2},  {32, 64, 8},  {33, 72, 10}, {257, 13, 13}, {257, 9, 2},  {33, 128, 8},
+    {0, 7, 2},    {1, 1, 1},    {31, 13, 2},  {32, 64, 8},   {33, 72, 10}, {257, 13, 13}, {257, 9, 2},  {33, 128, 8},
     {31, 257, 8}, {33, 288, 2}, {32, 384, 8}, {31, 512, 22}, {9, 576, 8},  {5, 1024, 10}, {3, 4096, 8}, {1500, 6, 2}};
 
 TEST(DeviceExpertChoice, TakesTheBestOfAllTokens) {
@@ -213,8 +213,8 @@ class RefusedDeviceExpertChoice : public ::testing::Test {
   template <class Source>
   void expect(const Source& source, status_code code, const std::string& argument) {
     exact_workspace workspace(1 << 16);
-    EXPECT_TRUE(support::refused(
-        expert_choice::device_expert_choice({}, source, o, outputs_given, workspace.view()), code, argument));
+    EXPECT_TRUE(support::refused(expert_choice::device_expert_choice({}, source, o, outputs_given, workspace.view()),
+                                 code, argument));
     EXPECT_TRUE(out.untouched() && workspace.untouched()) << argument;
   }
 

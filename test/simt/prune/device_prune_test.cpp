@@ -58,7 +58,7 @@ void expect_same(const assignment_view& a, int variant) {
   SCOPED_TRACE("variant " + std::to_string(variant));
   prune::options o;
   o.hidden = 64;
-  o.top_k = 4;
+  o.top_k = a.ragged() ? 4 : 0;
   o.shared = (variant & 1) != 0;
   o.capacity_cap = (variant & 2) != 0 ? 3 : -1;
   o.renormalize = (variant & 4) != 0;
@@ -74,14 +74,27 @@ void expect_same(const assignment_view& a, int variant) {
 TEST(DevicePrune, AgreesWithTheHostOnManyShapes) {
   support::random_source random(61);
   int variant = 0;
-  for (std::int64_t tokens : {0, 1, 33, 257}) {
-    for (const auto& [experts, top_k] : std::vector<std::pair<std::int32_t, std::int32_t>>{
-             {1, 1}, {7, 2}, {13, 13}, {64, 8}, {72, 10}, {128, 1}, {257, 22}, {384, 8}}) {
-      const batch_shape shape{tokens, experts, top_k};
-      SCOPED_TRACE(::testing::Message() << shape);
-      const merged_batch batch(random, shape, {random.pick(support::all_adversaries()), 0.1, true});
-      expect_same(batch.view(), variant++ % 8);
-    }
+  for (const batch_shape& shape : std::vector<batch_shape>{{0, 1, 1},
+                                                           {0, 64, 8},
+                                                           {1, 1, 1},
+                                                           {1, 7, 2},
+                                                           {1, 128, 22},
+                                                           {31, 13, 13},
+                                                           {31, 72, 10},
+                                                           {32, 7, 2},
+                                                           {32, 64, 8},
+                                                           {33, 1, 1},
+                                                           {33, 13, 13},
+                                                           {33, 257, 22},
+                                                           {33, 384, 8},
+                                                           {257, 1, 1},
+                                                           {257, 13, 13},
+                                                           {257, 64, 8},
+                                                           {257, 7, 2},
+                                                           {257, 72, 10}}) {
+    SCOPED_TRACE(::testing::Message() << shape);
+    const merged_batch batch(random, shape, {random.pick(support::all_adversaries()), 0.1, true});
+    expect_same(batch.view(), variant++ % 8);
   }
 }
 
@@ -109,6 +122,10 @@ TEST(DevicePrune, OneExpertMayHoldAllAssignments) {
   support::random_source random(64);
   const merged_batch batch(random, {4700, 1, 1}, {support::adversary::mixed, 0.05, false});
   for (int variant : {0, 5}) expect_same(batch.view(), variant);
+  prune::options o;
+  o.hidden = 64;
+  expect_same(prune::factor{0.4}, prune::slot_major{}, batch.view(), o);
+  expect_same(prune::lower_bound{false, 0.0, 1, 0.4}, prune::batch_prioritized{}, batch.view(), o);
 }
 
 TEST(DevicePrune, ReadsRaggedListsWhoseCapacityIsLarger) {
@@ -118,8 +135,7 @@ TEST(DevicePrune, ReadsRaggedListsWhoseCapacityIsLarger) {
   assignment_view view = ragged.view();
   view.rank_in_expert = batch.rank.data();
   expect_same(view, 4);
-  const pruned_arrays expected =
-      prune_test::run(host(), prune::fixed{4}, prune::slot_major{}, view, prune::options{});
+  const pruned_arrays expected = prune_test::run(host(), prune::fixed{4}, prune::slot_major{}, view, prune::options{});
   pruned_arrays got(static_cast<std::size_t>(view.slots()), 13);
   prune_on_device(prune::fixed{4}, prune::slot_major{}, for_device(view, 1000), prune::options{}, got.view());
   EXPECT_TRUE(got.bits() == expected.bits());
@@ -422,8 +438,8 @@ struct even_experts_only {
 TEST_F(RefusedDevicePrune, RulesOfTheUsersOwn) {
   expect_as_host(even_experts_only{-1}, prune::affinity_order{}, "count");
   expect_same(even_experts_only{3}, prune::affinity_order{}, view, prune::options{});
-  EXPECT_TRUE(detail::check_device_rule(prune::per_expert{reinterpret_cast<const std::int64_t*>(8)}, {1, 6, 1, 0, 0})
-                  .ok());
+  EXPECT_TRUE(
+      detail::check_device_rule(prune::per_expert{reinterpret_cast<const std::int64_t*>(8)}, {1, 6, 1, 0, 0}).ok());
 }
 
 }  // namespace

@@ -41,8 +41,7 @@ constexpr std::size_t round_up(std::size_t value, std::size_t step) { return (va
 void fill(unsigned char* begin, std::size_t bytes, unsigned char with) {
   volatile unsigned char* out = begin;
   for (; bytes != 0 && reinterpret_cast<std::uintptr_t>(out) % 8 != 0; --bytes) *out++ = with;
-  for (; bytes >= 8; bytes -= 8, out += 8)
-    *reinterpret_cast<volatile std::uint64_t*>(out) = 0x0101010101010101u * with;
+  for (; bytes >= 8; bytes -= 8, out += 8) *reinterpret_cast<volatile std::uint64_t*>(out) = 0x0101010101010101u * with;
   for (; bytes != 0; --bytes) *out++ = with;
 }
 
@@ -82,9 +81,8 @@ void map_arena() {
 void open_arena() {
   // Room for one block with many small arrays, whatever the test has asked for.
   const std::size_t least = 2 * shared_bytes_per_block + most_arrays * 1024;
-  const std::size_t wanted = round_up(current_launch.settings.arena_bytes < least
-                                          ? least
-                                          : current_launch.settings.arena_bytes, 4096);
+  const std::size_t wanted =
+      round_up(current_launch.settings.arena_bytes < least ? least : current_launch.settings.arena_bytes, 4096);
   if (arena != nullptr && arena_bytes == wanted) {
     used = 0;
     return;
@@ -117,7 +115,8 @@ void open_block_memory(std::size_t dynamic_bytes) {
 std::size_t close_block_memory() {
   for (std::size_t i = 0; i < array_count; ++i) {
     const array_slot& a = arrays[i];
-    if (intact(a.data - red_zone, a.data) && intact(a.data + a.bytes, a.data + round_up(a.bytes, 16) + red_zone)) continue;
+    if (intact(a.data - red_zone, a.data) && intact(a.data + a.bytes, a.data + round_up(a.bytes, 16) + red_zone))
+      continue;
     report("writes outside shared memory, next to the %zu bytes of %s:%d", a.bytes, a.from.file, a.from.line);
   }
   poison(arena + block_begin, used - block_begin);

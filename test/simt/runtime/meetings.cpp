@@ -24,10 +24,11 @@ void check_partners(const warp_slot& warp, const thread_slot& self, const thread
     const thread_slot& other = lanes[lowest(rest)];
     if (other.op == self.op && other.mask == self.mask && other.op_bytes == self.op_bytes) continue;
     if ((other.mask & bit) == 0) continue;  // it meets others first
-    report("different warp operations meet: %s of %u bytes at %s:%d (mask %08x) and, in lane %u, %s of %u bytes at "
-           "%s:%d (mask %08x)",
-           name_of(self.op), self.op_bytes, self.from.file, self.from.line, self.mask, lowest(rest), name_of(other.op),
-           other.op_bytes, other.from.file, other.from.line, other.mask);
+    report(
+        "different warp operations meet: %s of %u bytes at %s:%d (mask %08x) and, in lane %u, %s of %u bytes at "
+        "%s:%d (mask %08x)",
+        name_of(self.op), self.op_bytes, self.from.file, self.from.line, self.mask, lowest(rest), name_of(other.op),
+        other.op_bytes, other.from.file, other.from.line, other.mask);
     abandon();
   }
 }
@@ -37,6 +38,14 @@ std::uint64_t value_of_source(const thread_slot& reader, const thread_slot* lane
   report("lane %u reads lane %u, which is not in the mask %08x: %s at %s:%d", reader.linear % lanes_per_warp,
          reader.source, reader.mask, name_of(reader.op), reader.from.file, reader.from.line);
   return 0xdeadbeefdeadbeefu;
+}
+
+unsigned sync_place(warp_slot& warp, unsigned mask) {
+  for (unsigned place = 0; place < warp.sync_mask_count; ++place)
+    if (warp.sync_masks[place] == mask) return place;
+  if (warp.sync_mask_count == most_sync_masks - 1) return most_sync_masks - 1;
+  warp.sync_masks[warp.sync_mask_count] = mask;
+  return warp.sync_mask_count++;
 }
 
 void complete(warp_slot& warp, const thread_slot& last, thread_slot* lanes) {
@@ -49,15 +58,17 @@ void complete(warp_slot& warp, const thread_slot& last, thread_slot* lanes) {
     }
   } else {
     std::uint64_t holds = 0;
-    for (unsigned rest = mask; rest != 0; rest &= rest - 1)
-      holds |= lanes[lowest(rest)].value << lowest(rest);
+    for (unsigned rest = mask; rest != 0; rest &= rest - 1) holds |= lanes[lowest(rest)].value << lowest(rest);
     for (unsigned rest = mask; rest != 0; rest &= rest - 1) {
       lanes[lowest(rest)].result = holds;
       lanes[lowest(rest)].status = thread_status::ready;
     }
   }
   warp.waiting &= ~mask;
-  warp.meetings_odd ^= 1u << lowest(mask);
+  if (last.op == warp_op::sync && under_tsan) {
+    const unsigned place = sync_place(warp, mask);
+    if (place != most_sync_masks - 1) warp.sync_odd ^= std::uint64_t{1} << place;
+  }
 }
 
 }  // namespace
@@ -79,8 +90,8 @@ std::uint64_t warp_meet(warp_op op, unsigned value_bytes, unsigned mask, std::ui
   if ((mask & warp.ended) != 0) refuse("the mask names lanes that have returned or never were", self);
   sync_point* ordered = nullptr;
   if (op == warp_op::sync && under_tsan) {
-    const unsigned leader = lowest(mask);
-    ordered = &points_of_block().meeting[warp_number][leader][warp.meetings_odd >> leader & 1u];
+    const unsigned place = sync_place(warp, mask);
+    ordered = &points_of_block().meeting[warp_number][place][warp.sync_odd >> place & 1u];
     ordered->release();
   }
   self.status = thread_status::at_warp_op;

@@ -284,8 +284,7 @@ void run_block(uint3 index, std::uint64_t number, std::size_t dynamic_bytes) {
 
 void begin_threads() {
   if (under_tsan) host.tsan_fiber = __tsan_get_current_fiber();
-  random_state = current_launch.settings.seed * 0x9e3779b97f4a7c15u + current_launch.number + 1;
-  if (random_state == 0) random_state = 1;
+  random_state = current_launch.settings.seed * 0x9e3779b97f4a7c15u | 1;  // never 0
   order_threads_after_host();
 }
 

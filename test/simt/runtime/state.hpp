@@ -49,12 +49,17 @@ struct thread_slot : context_slot {
   void* atomic_targets[8] = {};  //!< the last ones
 };
 
+//! All tiles of a warp have 63 masks. Further masks share the last place, where races may go unseen.
+inline constexpr unsigned most_sync_masks = 64;
+
 struct warp_slot {
   unsigned waiting = 0;  //!< lanes in a warp operation
   unsigned ended = 0;    //!< lanes that have returned, or never were
-  //! Operations that have met, by lowest lane of their mask: which of the two sync points is in use. With one alone, a
-  //! slow lane would also acquire what a fast one released at the next meeting.
-  unsigned meetings_odd = 0;
+  // For the thread sanitizer: which masks __syncwarp has met with, and which of a mask's two sync points is in use.
+  // With one alone, a slow lane would also acquire what a fast one released at the next meeting.
+  unsigned sync_masks[most_sync_masks] = {};
+  unsigned sync_mask_count = 0;
+  std::uint64_t sync_odd = 0;
 };
 
 struct block_slot {
@@ -63,7 +68,7 @@ struct block_slot {
   unsigned pool = 0;         //!< which set of sanitizer fibers and sync points it uses
   unsigned threads = 0;
   unsigned live = 0;
-  unsigned arrived = 0;      //!< at the barrier
+  unsigned arrived = 0;  //!< at the barrier
   unsigned barrier_holds = 0;
   int barrier_result = 0;
   bool barrier_odd = false;
@@ -132,7 +137,7 @@ const char* name_of(vote kind);
 // sync points of the thread sanitizer (scheduler.cpp)
 struct pool_points {
   sync_point barrier[2];
-  sync_point meeting[warps_per_block][lanes_per_warp][2];
+  sync_point meeting[warps_per_block][most_sync_masks][2];
 };
 pool_points& points_of_block();
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! \file
-//! Counting of global memory accesses. Threads of a warp run one after the other here, so an access of the warp has to be
-//! put together: the k-th time that each lane passed one place. Accesses are logged while a block runs and put together
-//! at its end.
+//! Counting of global memory accesses. Threads of a warp run one after the other here, so an access of the warp has to
+//! be put together: the k-th time that each lane passed one place. Accesses are logged while a block runs and put
+//! together at its end.
 #include <sys/mman.h>
 
 #include <algorithm>

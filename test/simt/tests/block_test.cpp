@@ -79,6 +79,13 @@ TEST(Schedule, EachIsAnotherOrder) {
   EXPECT_EQ(orders.size(), 6u);
 }
 
+TEST(Schedule, RepeatsExactly) {
+  for (const simt::schedule order : simt::every_schedule) {
+    const auto numbers = numbers_under(order, 3);
+    EXPECT_EQ(numbers_under(order, 3), numbers) << simt::name_of(order);
+  }
+}
+
 TEST(Schedule, WarpByWarpRunsOneWarpToItsEnd) {
   const auto forward = numbers_under(simt::schedule::warps_forward, 1);
   EXPECT_LT(*std::max_element(forward.begin(), forward.begin() + 128), 128u);

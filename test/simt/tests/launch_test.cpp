@@ -20,10 +20,14 @@ struct launch_case {
 
 TEST(Launch, ImpossibleShapesRunNothing) {
   const launch_case cases[] = {
-      {"no blocks", dim3(0), dim3(32), 0},           {"no threads", dim3(1), dim3(0), 0},
-      {"1025 threads", dim3(1), dim3(1025), 0},      {"2048 threads", dim3(1), dim3(64, 32), 0},
-      {"65 deep", dim3(1), dim3(1, 1, 65), 0},       {"a flat grid of 65536", dim3(1, 65536), dim3(32), 0},
-      {"48 KiB and one byte", dim3(1), dim3(32), 48 * 1024 + 1}, {"a grid of 2^31", dim3(0x80000000u), dim3(32), 0},
+      {"no blocks", dim3(0), dim3(32), 0},
+      {"no threads", dim3(1), dim3(0), 0},
+      {"1025 threads", dim3(1), dim3(1025), 0},
+      {"2048 threads", dim3(1), dim3(64, 32), 0},
+      {"65 deep", dim3(1), dim3(1, 1, 65), 0},
+      {"a flat grid of 65536", dim3(1, 65536), dim3(32), 0},
+      {"48 KiB and one byte", dim3(1), dim3(32), 48 * 1024 + 1},
+      {"a grid of 2^31", dim3(0x80000000u), dim3(32), 0},
   };
   for (const launch_case& c : cases) {
     unsigned runs = 0;
@@ -46,9 +50,9 @@ TEST(Launch, ImpossibleShapesRunNothing) {
 __global__ void mark(unsigned* out) {
   const unsigned thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
   const unsigned block = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
-  out[block * blockDim.x * blockDim.y * blockDim.z + thread] +=
-      1 + threadIdx.x + 10 * threadIdx.y + 100 * threadIdx.z + 1000 * blockIdx.x + 10000 * blockIdx.y +
-      100000 * blockIdx.z;
+  out[block * blockDim.x * blockDim.y * blockDim.z + thread] += 1 + threadIdx.x + 10 * threadIdx.y + 100 * threadIdx.z +
+                                                                1000 * blockIdx.x + 10000 * blockIdx.y +
+                                                                100000 * blockIdx.z;
 }
 
 TEST(Launch, IndicesInThreeDimensions) {

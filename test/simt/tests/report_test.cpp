@@ -98,8 +98,7 @@ void expect_report(fault what, cudaError_t result, const std::string& says, unsi
     for (const std::string& text : simt::take_reports()) texts += text + "\n";
     EXPECT_NE(texts.find(says), std::string::npos) << "wanted: " << says << "\ngot: " << texts;
     EXPECT_NE(texts.find(" faulty_kernel block ("), std::string::npos) << texts;
-    EXPECT_EQ(simt::launch(faulty_kernel, dim3(2), dim3(64), 0, nullptr, fault::none, clean.data()),
-              cudaSuccess);
+    EXPECT_EQ(simt::launch(faulty_kernel, dim3(2), dim3(64), 0, nullptr, fault::none, clean.data()), cudaSuccess);
     EXPECT_EQ(simt::errors(), 0u);
   });
 }

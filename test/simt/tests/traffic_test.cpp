@@ -76,9 +76,8 @@ TEST_F(Traffic, WidePacketsAndUnalignedStarts) {
   EXPECT_EQ(simt::traffic().loads().sectors, 16u);
   EXPECT_EQ(simt::traffic().loads().bytes, 512u);
   simt::reset_traffic();
-  ASSERT_EQ(
-      simt::launch(copy_strided<float>, dim3(1), dim3(32), 0, nullptr, from<float>() + 1, to<float>(), 32, 1),
-      cudaSuccess);
+  ASSERT_EQ(simt::launch(copy_strided<float>, dim3(1), dim3(32), 0, nullptr, from<float>() + 1, to<float>(), 32, 1),
+            cudaSuccess);
   EXPECT_EQ(simt::traffic().loads().sectors, 5u);
   EXPECT_EQ(simt::traffic().stores().sectors, 4u);
 }

@@ -138,8 +138,33 @@ TEST(Warp, SyncwarpOrdersSharedMemory) {
     ASSERT_EQ(simt::launch(exchange_in_warp, dim3(1), dim3(64), 0, nullptr, out.data()), cudaSuccess);
     for (int thread = 0; thread < 64; ++thread)
       for (int turn = 0; turn < 3; ++turn)
-        EXPECT_EQ(out[static_cast<std::size_t>(thread * 3 + turn)],
-                  (thread / 32 * 32 + (thread + 1) % 32) * 10 + turn);
+        EXPECT_EQ(out[static_cast<std::size_t>(thread * 3 + turn)], (thread / 32 * 32 + (thread + 1) % 32) * 10 + turn);
+  });
+}
+
+//! A tile is still busy with itself when the other lanes reach the meeting of all; for the thread sanitizer, too, they
+//! meet there.
+__global__ void tile_comes_late(int* out) {
+  SIMT_SHARED_ARRAY(int, slots, 32);
+  slots[threadIdx.x] = static_cast<int>(threadIdx.x);
+  if (threadIdx.x < 4) {
+    __syncwarp(0xfu);
+    for (int turn = 0; turn < 3; ++turn) {
+      __syncwarp(0xfu);
+      if (threadIdx.x == 0) slots[turn] += slots[turn + 1];
+      __syncwarp(0xfu);
+    }
+  }
+  __syncwarp();
+  out[threadIdx.x] = slots[31 - threadIdx.x];
+}
+
+TEST(Warp, TilesMeetTheOthersLate) {
+  simt::under_every_schedule([] {
+    std::vector<int> out(32);
+    ASSERT_EQ(simt::launch(tile_comes_late, dim3(1), dim3(32), 0, nullptr, out.data()), cudaSuccess);
+    for (int lane = 0; lane < 32; ++lane)
+      EXPECT_EQ(out[static_cast<std::size_t>(31 - lane)], lane < 3 ? 2 * lane + 1 : lane);
   });
 }
 

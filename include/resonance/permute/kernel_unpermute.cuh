@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//! \file
+//! The kernel of unpermute: a warp for every piece of every token's row.
+#ifndef RESONANCE_PERMUTE_KERNEL_UNPERMUTE_CUH
+#define RESONANCE_PERMUTE_KERNEL_UNPERMUTE_CUH
+
+#include <resonance/config.hpp>
+#include <resonance/core/collectives.cuh>
+#include <resonance/core/launch.cuh>
+#include <resonance/core/std.hpp>
+#include <resonance/core/views.hpp>
+#include <resonance/permute/kernel_permute.cuh>
+#include <resonance/permute/row_plan.hpp>
+#include <resonance/permute/warp_permute.cuh>
+#include <resonance/permute/warp_unpermute.cuh>
+
+RESONANCE_NAMESPACE_BEGIN
+namespace detail {
+RESONANCE_ARCH_NAMESPACE_BEGIN
+
+inline constexpr int unpermute_threads = 256;
+
+//! Pieces of unpermute_piece elements. 1280 threads, which leaves each 48 registers, keep 80 KiB of loads in flight on a
+//! multiprocessor: more threads would have fewer loads each.
+template <int Threads, int Elements, class Row, class Index>
+__global__ __launch_bounds__(Threads, 1280 / Threads) void kernel_unpermute(
+    matrix_view<const Row> permuted, permute::row_plan<Index> plan, const std::int64_t* num_tokens, row_shares shares,
+    matrix_view<Row> y, permute::no_slot without, matrix_view<const Row> x) {
+  wait_for_previous_kernel();
+  const std::int64_t token = shares.token(block_index());
+  const std::int64_t piece = shares.piece(block_index(), token);
+  if (token < live_tokens(y.rows, num_tokens) && piece < shares.pieces)
+    warp_unpermute_piece<Elements>(permuted, token, piece, token_slots(plan.assignments, token), plan.inverse,
+                                   plan.assignments.weights, live_rows(plan), y, without, x);
+}
+
+RESONANCE_ARCH_NAMESPACE_END
+}  // namespace detail
+RESONANCE_NAMESPACE_END
+
+#endif

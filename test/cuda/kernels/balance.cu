@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <resonance/balance/kernel_balance.cuh>
+#include <resonance/core/row_type.hpp>
+
+#include "built.hpp"
+
+namespace balance = resonance::balance;
+
+RESONANCE_BUILT(balance::kernel_router_sums<256, float>);
+RESONANCE_BUILT(balance::kernel_router_sums<256, resonance::bfloat16>);
+RESONANCE_BUILT(balance::kernel_router_means<256>);
+RESONANCE_BUILT(balance::kernel_column_scatter<balance::scatter_columns, resonance::bfloat16>);
+RESONANCE_BUILT(balance::kernel_scatter_ratio<256>);

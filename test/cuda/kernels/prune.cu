@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <resonance/prune/capacity.hpp>
+#include <resonance/prune/drop_order.hpp>
+#include <resonance/prune/kernel_expert_capacities.cuh>
+#include <resonance/prune/kernel_prune.cuh>
+
+#include "built.hpp"
+
+namespace detail = resonance::detail;
+namespace prune = resonance::prune;
+
+RESONANCE_BUILT(detail::kernel_best_affinities<detail::prune_threads>);
+RESONANCE_BUILT(detail::kernel_prune<detail::prune_threads, prune::affinity_mass, prune::affinity_order>);
+RESONANCE_BUILT(detail::kernel_prune<detail::prune_threads, prune::lower_bound, prune::affinity_order>);
+RESONANCE_BUILT(detail::kernel_prune<detail::prune_threads, prune::factor, prune::position>);
+RESONANCE_BUILT(detail::kernel_prune<detail::prune_threads, prune::factor, prune::slot_major>);
+RESONANCE_BUILT(detail::kernel_prune<detail::prune_threads, prune::factor, prune::batch_prioritized>);
+RESONANCE_BUILT(detail::kernel_expert_capacity<detail::prune_threads, prune::affinity_mass>);
+RESONANCE_BUILT(detail::kernel_cut_shared<detail::prune_threads, prune::affinity_mass, prune::affinity_order>);
+RESONANCE_BUILT(detail::kernel_renormalize<detail::prune_threads>);
+RESONANCE_BUILT(prune::kernel_expert_capacities<resonance::column_threads, prune::affinity_mass>);
