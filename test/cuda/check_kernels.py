@@ -119,6 +119,8 @@ def differences(arch, found, baseline, figures):
 
 def compare_step(options, source, figures):
     report_file = options.work / source.stem / "report.json"
+    if not report_file.exists():
+        sys.exit(f"check_kernels: compile {source} first")
     report = json.loads(report_file.read_text())
     faults = []
     for arch, kernels in report["arches"].items():

@@ -57,8 +57,8 @@ struct column_keys {
   }
 
   //! key and row in one word: what block_select wants.
-  RESONANCE_DEVICE std::uint64_t operator()(int column, std::int64_t row) const {
-    return pack_key(key(column, row), static_cast<std::uint32_t>(row));
+  RESONANCE_DEVICE std::uint64_t operator()(int column, std::uint32_t row) const {
+    return pack_key(key(column, row), row);
   }
 
  private:

@@ -66,9 +66,10 @@ RESONANCE_DEVICE void move_by_digit(const std::uint64_t* from, std::uint64_t* to
     const unsigned peers = warp_team::peers(digit, radix_bits) & warp_team::ballot(present);
     const unsigned place = next[digit];
     warp_team::sync();
-    if (present && first_bit(peers) == lane_id()) next[digit] = place + static_cast<unsigned>(count_bits(peers));
+    const unsigned before = peers & lanes_below(lane_id());
+    if (present && before == 0) next[digit] = place + static_cast<unsigned>(count_bits(peers));
     warp_team::sync();
-    if (present) store(to + place + count_bits(peers & lanes_below(lane_id())), item);
+    if (present) store(to + place + count_bits(before), item);
   }
 }
 
@@ -140,10 +141,12 @@ RESONANCE_DEVICE void team_rank_list(const Team& team, std::uint32_t count, cons
     team.sync();
     return;
   }
+  // Not pack_key's complement of i: nvcc widens that to a 64-bit operation with a constant that simulators misread.
+  const std::uint32_t last = count - 1;
   const bool in_shared = count <= static_cast<std::uint32_t>(scratch.shared_words);
   std::uint64_t* keys = in_shared ? scratch.shared : scratch.spill;
   detail::for_each_of(team, count, [&](std::uint32_t i) {
-    const std::uint64_t packed = pack_key(key_at(i), i);
+    const std::uint64_t packed = (std::uint64_t{key_at(i)} << 32) | (last - i);
     if (in_shared) {
       keys[i] = packed;
     } else {
@@ -152,17 +155,20 @@ RESONANCE_DEVICE void team_rank_list(const Team& team, std::uint32_t count, cons
   });
   team.sync();
   if (in_shared && count <= detail::most_sorted_by_counting && count <= 2 * static_cast<std::uint32_t>(team.size())) {
-    team_rank_descending(
-        team, count, [&](std::int64_t i) { return keys[i]; },
-        [&](std::int64_t i, std::int64_t rank) {
-          visit(static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(rank));
-        });
+    detail::for_each_of(team, count, [&](std::uint32_t i) {
+      const std::uint64_t own = keys[i];
+      std::uint32_t rank = 0;
+      for (std::uint32_t other = 0; other < count; ++other) rank += keys[other] > own ? 1 : 0;
+      visit(i, rank);
+    });
   } else if (in_shared) {
     team_sort_descending(team, keys, count);
-    detail::for_each_of(team, count, [&](std::uint32_t rank) { visit(packed_index(keys[rank]), rank); });
+    const auto* sorted = reinterpret_cast<const packet<8>*>(keys);
+    detail::for_each_of(team, count, [&](std::uint32_t rank) { visit(last - sorted[rank].x, rank); });
   } else {
-    const std::uint64_t* sorted = detail::sort_by_radix(team, keys, keys + count, count, scratch);
-    detail::for_each_of(team, count, [&](std::uint32_t rank) { visit(packed_index(load(sorted + rank)), rank); });
+    const auto* sorted =
+        reinterpret_cast<const packet<8>*>(detail::sort_by_radix(team, keys, keys + count, count, scratch));
+    detail::for_each_of(team, count, [&](std::uint32_t rank) { visit(last - load(sorted + rank).x, rank); });
   }
   team.sync();
 }

@@ -178,8 +178,8 @@ RESONANCE_DEVICE void select_gathered(selection_scratch<Lists, Goal::weighs>& s,
 //! the top, until a list has few candidates left, which are then ranked by counting.
 //!
 //! Threads    all of the block
-//! Inputs     key_at(list, i) -> packed key (core/order_key.hpp) of entry i, with index i, 0 <= i < count < 2^32; never
-//!            chosen keys are passed over. Thread r reads the entries i = r / Lists mod threads / Lists of list
+//! Inputs     key_at(list, i) -> packed key (core/order_key.hpp) of entry i (uint32), with index i, i < count < 2^32;
+//!            never chosen keys are passed over. Thread r reads the entries i = r / Lists mod threads / Lists of list
 //!            r % Lists, so that Lists neighbouring columns of a row-major table are read together.
 //!            goal: see select_count
 //! Outputs    s.taken, s.threshold(list); selected(list, key) for every selected key, by any thread
@@ -193,7 +193,7 @@ RESONANCE_DEVICE void block_select(selection_scratch<Lists, Goal::weighs>& s, in
   using scratch = selection_scratch<Lists, Goal::weighs>;
   static_assert(Lists >= 1 && Lists <= warp_size && (Lists & (Lists - 1)) == 0,
                 "resonance: a block selects in 1, 2, 4, 8, 16 or 32 lists at once");
-  constexpr int in_flight = 4;
+  constexpr std::uint32_t in_flight = 4;
   for (int l = block_thread(); l < Lists; l += block_threads()) {
     s.phase[l] = l >= lists ? detail::selection_done
                             : (count <= scratch::most_gathered ? detail::selection_gathers : detail::selection_counts);
@@ -210,9 +210,11 @@ RESONANCE_DEVICE void block_select(selection_scratch<Lists, Goal::weighs>& s, in
   sync_block();
 
   const int list = block_thread() % Lists;
-  const std::int64_t step = block_threads() / Lists;
+  const auto entries = static_cast<std::uint32_t>(count);
+  const std::uint32_t first_entry = static_cast<std::uint32_t>(block_thread() / Lists);
+  const std::uint32_t step = static_cast<std::uint32_t>(block_threads() / Lists);
   int index_bits = 32;  // an index has ones, as packed, in the bits above these
-  while (index_bits > 1 && (count - 1) >> (index_bits - 1) == 0) --index_bits;
+  while (index_bits > 1 && (entries - 1) >> (index_bits - 1) == 0) --index_bits;
   const std::uint32_t unused_bits = index_bits < 32 ? 0xffffffffu << index_bits : 0;
   int known_from = 64;  // the bits from here up are known
   int shift = 56;       // those from here up are counted
@@ -220,13 +222,14 @@ RESONANCE_DEVICE void block_select(selection_scratch<Lists, Goal::weighs>& s, in
     const unsigned phase = s.phase[list];
     const std::uint64_t prefix = s.prefix[list] | (known_from <= 32 ? unused_bits : 0);
     const std::uint64_t known = known_from < 64 ? ~std::uint64_t{0} << known_from : 0;
-    if (phase != detail::selection_done) {
-      for (std::int64_t begin = block_thread() / Lists; begin < count; begin += in_flight * step) {
+    if (phase != detail::selection_done && first_entry < entries) {
+      for (std::uint32_t begin = first_entry;; begin += in_flight * step) {
+        const std::uint32_t left = entries - begin;
         std::uint64_t keys[in_flight];
         RESONANCE_UNROLL
-        for (int u = 0; u < in_flight; ++u) keys[u] = begin + u * step < count ? key_at(list, begin + u * step) : 0;
+        for (std::uint32_t u = 0; u < in_flight; ++u) keys[u] = u * step < left ? key_at(list, begin + u * step) : 0;
         RESONANCE_UNROLL
-        for (int u = 0; u < in_flight; ++u) {
+        for (std::uint32_t u = 0; u < in_flight; ++u) {
           const std::uint64_t key = keys[u];
           if (packed_key(key) == never_chosen) continue;
           const bool candidate = (key & known) == prefix;
@@ -241,6 +244,7 @@ RESONANCE_DEVICE void block_select(selection_scratch<Lists, Goal::weighs>& s, in
             selected(list, key);
           }
         }
+        if (left <= in_flight * step) break;
       }
     }
     sync_block();

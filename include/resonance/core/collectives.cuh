@@ -62,7 +62,7 @@ RESONANCE_DEVICE void sync_block(call_site site = call_site::here()) {
 RESONANCE_DEVICE int count_bits(unsigned mask) { return __popc(mask); }
 RESONANCE_DEVICE unsigned lanes_below(int lane) { return (1u << lane) - 1u; }
 //! Place of the lowest set bit; mask != 0.
-RESONANCE_DEVICE int first_bit(unsigned mask) { return __ffs(static_cast<int>(mask)) - 1; }
+RESONANCE_DEVICE int first_bit(unsigned mask) { return count_bits((mask & (0u - mask)) - 1u); }
 
 RESONANCE_DEVICE void fence_device() { __threadfence(); }
 

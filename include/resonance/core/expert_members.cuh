@@ -43,17 +43,30 @@ RESONANCE_DEVICE void for_each_of(const Team& team, std::uint32_t count, const V
 }
 
 //! The same of all experts, side by side.
-struct member_lists {
-  const std::int64_t* offsets = nullptr;  // [E + 1]
-  const std::uint32_t* slots = nullptr;   // [offsets[E]]
+class member_lists {
+ public:
+  member_lists() = default;
+  //! offsets [E + 1], slots [offsets[E]].
+  RESONANCE_HOST_DEVICE member_lists(const std::int64_t* offsets, const std::uint32_t* slots)
+      : offsets_(offsets), slots_(slots) {}
 
   RESONANCE_DEVICE expert_members of(std::int64_t expert) const {
     expert_members members;
-    members.first = load(offsets + expert);
-    members.count = static_cast<std::uint32_t>(load(offsets + expert + 1) - members.first);
-    members.slots = slots + members.first;
+    const std::uint32_t first = offset(expert);
+    members.first = first;
+    members.count = offset(expert + 1) - first;
+    members.slots = slots_ + first;
     return members;
   }
+
+ private:
+  //! The low half, which holds all of it: 64-bit masks, to which nvcc turns a conversion, need not come up.
+  RESONANCE_DEVICE std::uint32_t offset(std::int64_t expert) const {
+    return load(reinterpret_cast<const packet<8>*>(offsets_ + expert)).x;
+  }
+
+  const std::int64_t* offsets_ = nullptr;
+  const std::uint32_t* slots_ = nullptr;
 };
 
 RESONANCE_DEVICE std::int64_t first_slot(const assignment_view& a, std::int64_t token) {
@@ -61,8 +74,8 @@ RESONANCE_DEVICE std::int64_t first_slot(const assignment_view& a, std::int64_t 
 }
 
 //! Slots are numbered in 32 bits on the device, so that the division is short.
-RESONANCE_DEVICE std::int64_t token_of(const assignment_view& a, std::uint32_t slot) {
-  if (a.ragged()) return load(a.token_of_slot + slot);
+RESONANCE_DEVICE std::uint32_t token_of(const assignment_view& a, std::uint32_t slot) {
+  if (a.ragged()) return static_cast<std::uint32_t>(load(a.token_of_slot + slot));
   return slot / static_cast<std::uint32_t>(a.slots_per_token);
 }
 

@@ -120,17 +120,14 @@ struct candidate_scratch {
 RESONANCE_DEVICE std::int64_t block_choose_candidates(candidate_scratch& s, const detail::expert_members& members,
                                                       const float* affinity, std::int64_t wanted, std::uint32_t* staged,
                                                       std::int64_t room, std::uint64_t* keys) {
-  const auto read = [&](std::int64_t i) {
-    return order_key(load(affinity + members.slot(static_cast<std::uint32_t>(i))));
-  };
+  const auto read = [&](std::uint32_t i) { return order_key(load(affinity + members.slot(i))); };
   const bool fits = members.count <= room;
   if (block_thread() == 0) s.filled = 0;
   if (fits)
-    for (std::int64_t i = block_thread(); i < members.count; i += block_threads()) staged[i] = read(i);
+    for (int i = block_thread(); i < static_cast<int>(members.count); i += block_threads())
+      staged[i] = read(static_cast<std::uint32_t>(i));
   sync_block();
-  const auto key_at = [&](int, std::int64_t i) {
-    return pack_key(fits ? staged[i] : read(i), static_cast<std::uint32_t>(i));
-  };
+  const auto key_at = [&](int, std::uint32_t i) { return pack_key(fits ? staged[i] : read(i), i); };
   const auto capacity = [&](int) { return wanted; };
   const auto append = [&](int, std::uint64_t key) { store(keys + atomic_add(&s.filled, 1u), key); };
   block_select<1>(s.selection, 1, members.count, key_at, select_count<decltype(capacity)>{capacity},

@@ -7,6 +7,7 @@
 #include <resonance/config.hpp>
 #include <resonance/core/block_columns.cuh>
 #include <resonance/core/device_group.cuh>
+#include <resonance/core/expert_members.cuh>
 #include <resonance/core/launch.cuh>
 #include <resonance/core/status.hpp>
 #include <resonance/core/std.hpp>
@@ -139,10 +140,9 @@ inline status device_expert_choice(const device_stream& on, const assignment_vie
   const status listed = detail::device_expert_lists(on, candidates, scratch.lists, scratch.grouping);
   if (!listed.ok()) return listed;
   const std::int64_t room = detail::staged_choices(candidates.most_slots());
-  const std::int64_t likely_members = 2 * candidates.most_slots() / candidates.experts;
-  return detail::launch(on,
-                        {candidates.experts, detail::threads_for_choices(likely_members),
-                         static_cast<std::size_t>(room) * sizeof(std::uint64_t)},
+  const int threads =
+      detail::threads_per_expert(candidates.most_slots(), candidates.experts, detail::expert_choice_threads);
+  return detail::launch(on, {candidates.experts, threads, static_cast<std::size_t>(room) * sizeof(std::uint64_t)},
                         kernel_choose_candidates<detail::expert_choice_threads>, candidates,
                         detail::member_lists{scratch.lists.offsets, scratch.lists.slots}, o, scratch.selected, room,
                         out);

@@ -42,8 +42,8 @@ __global__ __launch_bounds__(Threads) void kernel_write_best(matrix_view<const f
   block_write_best(
       block_team(partials), selected.keys + e * selected.stride, load(selected.found + e), o.capacity,
       {reinterpret_cast<std::uint64_t*>(keys), room}, [](std::uint32_t t) { return static_cast<std::int32_t>(t); },
-      [&](std::uint32_t t) { return load(scores.row(t) + e); }, out.token_ids + e * o.capacity,
-      out.token_scores != nullptr ? out.token_scores + e * o.capacity : nullptr);
+      [&](std::uint32_t t) { return load(scores.row(static_cast<std::int32_t>(t)) + e); },
+      out.token_ids + e * o.capacity, out.token_scores != nullptr ? out.token_scores + e * o.capacity : nullptr);
 }
 
 //! One block per expert; dynamic shared memory for `room` keys, which first holds twice as many halves of keys.
@@ -61,10 +61,12 @@ __global__ __launch_bounds__(Threads) void kernel_choose_candidates(assignment_v
   std::uint64_t* keys = selected + members.first;
   const std::int64_t found = block_choose_candidates(scratch[0], members, candidates.affinity, capacity_of(o, e),
                                                      reinterpret_cast<std::uint32_t*>(shared), 2 * room, keys);
+  // Never past the last member; the comparison also keeps the compiler from 64-bit masks for a 32-bit index.
+  const auto slot_of = [&](std::uint32_t m) { return members.slot(m < members.count ? m : members.count - 1); };
   block_write_best(
       block_team(partials), keys, found, o.capacity, {reinterpret_cast<std::uint64_t*>(shared), room},
-      [&](std::uint32_t m) { return static_cast<std::int32_t>(detail::token_of(candidates, members.slot(m))); },
-      [&](std::uint32_t m) { return load(candidates.affinity + members.slot(m)); }, out.token_ids + e * o.capacity,
+      [&](std::uint32_t m) { return static_cast<std::int32_t>(detail::token_of(candidates, slot_of(m))); },
+      [&](std::uint32_t m) { return load(candidates.affinity + slot_of(m)); }, out.token_ids + e * o.capacity,
       out.token_scores != nullptr ? out.token_scores + e * o.capacity : nullptr);
 }
 

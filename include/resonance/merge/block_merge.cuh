@@ -37,30 +37,37 @@ RESONANCE_DEVICE void rank_members(const Team& team, const detail::expert_member
       });
 }
 
-//! Keeps the choices that the expert returns: ids[slot] = the chosen expert if it takes the token, else -1.
+//! Keeps a choice that the expert returns: ids[slot] = the chosen expert if it takes the token, else -1.
 //!
-//! Threads    any number: slot `first`, first + step, ... below `end`; no barrier
+//! Threads    any; no barrier
 //! Inputs     choices ids [T,K]; affinity float[T,E]; thresholds uint64[E]: the least packed (key, token) that each takes
 //! Outputs    ids int32[T,K], may alias the choices'
 //! Example    test/simt/merge/device_merge_test.cpp
 RESONANCE_DEVICE void keep_mutual(const assignment_view& choices, const matrix_view<const float>& affinity,
-                                  const std::uint64_t* thresholds, std::int64_t first, std::int64_t end,
-                                  std::int64_t step, std::int32_t* ids) {
-  for (std::int64_t slot = first; slot < end; slot += step) {
-    const std::int32_t expert = load(choices.ids + slot);
-    const std::int64_t token = detail::token_of(choices, static_cast<std::uint32_t>(slot));
-    const bool taken =
-        choices.is_expert(expert) && expert_takes(load(affinity.row(token) + expert), token, thresholds, expert);
-    store(ids + slot, taken ? expert : -1);
-  }
+                                  const std::uint64_t* thresholds, std::uint32_t slot, std::int32_t* ids) {
+  const std::int32_t expert = load(choices.ids + slot);
+  const std::uint32_t token = detail::token_of(choices, slot);
+  const bool taken =
+      choices.is_expert(expert) && expert_takes(load(affinity.row(token) + expert), token, thresholds, expert);
+  store(ids + slot, taken ? expert : -1);
 }
 
 //! Tokens that one block merges into a ragged list.
-inline constexpr std::int64_t merge_tile_tokens = 64;
+inline constexpr std::uint32_t merge_tile_tokens = 64;
 
 RESONANCE_HOST_DEVICE constexpr std::int64_t merge_tiles(std::int64_t tokens) {
   return tokens > merge_tile_tokens ? (tokens - 1) / merge_tile_tokens + 1 : 1;
 }
+
+//! The tokens of a tile, of those that there are.
+struct merge_tile {
+  std::uint32_t begin, end;
+
+  RESONANCE_DEVICE merge_tile(std::int64_t index, std::int64_t tokens)
+      : begin(static_cast<std::uint32_t>(index) * merge_tile_tokens), end(static_cast<std::uint32_t>(tokens)) {
+    if (end > begin + merge_tile_tokens) end = begin + merge_tile_tokens;
+  }
+};
 
 //! What the two steps of a ragged merge hand on, in global memory.
 struct ragged_scratch {
@@ -73,28 +80,28 @@ struct ragged_scratch {
 //! Threads    all of the block
 //! Inputs     as warp_count_merged; tokens: those that there are; tile < merge_tiles(tokens)
 //! Outputs    token_offsets of the tile's tokens, scratch.gained, scratch.tile_slots[tile]
-//! Resources  three barriers per warp's worth of ... tokens; ends with a barrier
+//! Resources  four barriers, the last at the end
 //! Example    test/simt/merge/device_merge_test.cpp
 template <class Policy>
 RESONANCE_DEVICE void block_count_merged(const block_team& team, const assignment_view& choices,
                                          const matrix_view<const float>& affinity, const std::uint64_t* thresholds,
                                          std::int64_t tile, std::int64_t tokens, const ragged_scratch& scratch,
                                          std::int64_t* token_offsets) {
-  const std::int64_t begin = tile * merge_tile_tokens;
-  const std::int64_t end = tokens < begin + merge_tile_tokens ? tokens : begin + merge_tile_tokens;
+  const merge_tile range(tile, tokens);
   const std::int64_t words = gained_words(choices.experts);
-  for (std::int64_t token = begin + warp_id(); token < end; token += team.size() / warp_size) {
+  const auto warps = static_cast<std::uint32_t>(team.size() / warp_size);
+  for (std::uint32_t token = range.begin + static_cast<std::uint32_t>(warp_id()); token < range.end; token += warps) {
     const std::int64_t count =
         warp_count_merged<Policy>(choices, affinity, thresholds, token, scratch.gained + token * words);
     if (lane_id() == 0) store(token_offsets + token, count);
   }
   team.sync();
   std::int64_t before = 0;
-  for (std::int64_t first = begin; first < end; first += team.size()) {
-    const std::int64_t token = first + team.rank();
+  for (std::uint32_t first = range.begin; first < range.end; first += static_cast<std::uint32_t>(team.size())) {
+    const std::uint32_t token = first + static_cast<std::uint32_t>(team.rank());
     std::int64_t all = 0;
-    const std::int64_t own = team.exclusive_sum(token < end ? load(token_offsets + token) : std::int64_t{0}, all);
-    if (token < end) store(token_offsets + token, before + own);
+    const std::int64_t own = team.exclusive_sum(token < range.end ? load(token_offsets + token) : std::int64_t{0}, all);
+    if (token < range.end) store(token_offsets + token, before + own);
     before += all;
   }
   if (team.rank() == 0) store(scratch.tile_slots + tile, before);
@@ -114,20 +121,20 @@ RESONANCE_DEVICE void block_place_merged(const block_team& team, const assignmen
                                          const matrix_view<const float>& affinity, std::int64_t tile,
                                          std::int64_t tokens, const ragged_scratch& scratch,
                                          const assignment_buffers& out) {
-  const std::int64_t begin = tile * merge_tile_tokens;
-  const std::int64_t end = tokens < begin + merge_tile_tokens ? tokens : begin + merge_tile_tokens;
+  const merge_tile range(tile, tokens);
   const std::int64_t words = gained_words(choices.experts);
   std::int64_t own = 0;
   for (std::int64_t other = team.rank(); other < tile; other += team.size()) own += load(scratch.tile_slots + other);
   const std::int64_t before = team.sum(own);
   const auto held = [&](std::int64_t slot) { return slot < out.capacity ? slot : out.capacity; };
-  for (std::int64_t token = begin + warp_id(); token < end; token += team.size() / warp_size) {
+  const auto warps = static_cast<std::uint32_t>(team.size() / warp_size);
+  for (std::uint32_t token = range.begin + static_cast<std::uint32_t>(warp_id()); token < range.end; token += warps) {
     const std::int64_t slot = before + load(out.token_offsets + token);
     warp_team::sync();
     if (lane_id() == 0) store(out.token_offsets + token, held(slot));
     warp_place_merged<Policy>(choices, affinity, token, scratch.gained + token * words, slot, out);
   }
-  if (end == tokens && team.rank() == 0)
+  if (range.end == static_cast<std::uint32_t>(tokens) && team.rank() == 0)
     store(out.token_offsets + tokens, held(before + load(scratch.tile_slots + tile)));
   team.sync();
 }

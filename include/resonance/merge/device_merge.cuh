@@ -139,10 +139,8 @@ status device_merge(const device_stream& on, const Policy&, const assignment_vie
       c.also(detail::launch(on, tiles, detail::kernel_place_merged<detail::merge_threads, Policy>, choices,
                             expert.affinity, on.num_tokens, scratch.ragged, within));
   } else if constexpr (Policy::needs_expert_choice) {
-    constexpr std::int64_t most_blocks = 4096;
-    const std::int64_t blocks = detail::divide_up(most_slots, detail::merge_threads);
     if (c.result().ok())
-      c.also(detail::launch(on, {blocks < most_blocks ? blocks : most_blocks, detail::merge_threads, 0},
+      c.also(detail::launch(on, {detail::divide_up(most_slots, detail::merge_threads), detail::merge_threads, 0},
                             detail::kernel_keep_mutual<detail::merge_threads>, choices, expert.affinity,
                             scratch.thresholds, on.num_tokens, out.ids));
   }

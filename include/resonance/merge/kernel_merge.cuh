@@ -24,8 +24,8 @@ inline constexpr int merge_shared_words = 2048;
 
 //! A block per expert.
 template <int Threads>
-__global__ __launch_bounds__(Threads) void kernel_rank_members(member_lists lists, const float* affinity,
-                                                               std::int32_t* rank_in_expert, std::uint64_t* spill) {
+__global__ __launch_bounds__(Threads, 4) void kernel_rank_members(member_lists lists, const float* affinity,
+                                                                  std::int32_t* rank_in_expert, std::uint64_t* spill) {
   RESONANCE_SHARED_ARRAY(std::uint64_t, team_scratch, block_team::scratch_words);
   RESONANCE_SHARED_ARRAY(std::uint64_t, keys, merge_shared_words);
   wait_for_previous_kernel();
@@ -34,15 +34,17 @@ __global__ __launch_bounds__(Threads) void kernel_rank_members(member_lists list
                       {keys, merge_shared_words, spill != nullptr ? spill + 2 * members.first : nullptr});
 }
 
-//! A thread per slot, in strides of the grid.
+//! A thread per slot.
 template <int Threads>
 __global__ __launch_bounds__(Threads) void kernel_keep_mutual(assignment_view choices,
                                                               matrix_view<const float> affinity,
                                                               const std::uint64_t* thresholds,
                                                               const std::int64_t* num_tokens, std::int32_t* ids) {
   wait_for_previous_kernel();
-  merge::keep_mutual(choices, affinity, thresholds, block_index() * Threads + block_thread(),
-                     live_tokens(choices.tokens, num_tokens) * choices.slots_per_token, block_count() * Threads, ids);
+  const std::uint32_t slot =
+      static_cast<std::uint32_t>(block_index()) * Threads + static_cast<std::uint32_t>(block_thread());
+  if (slot < live_tokens(choices.tokens, num_tokens) * choices.slots_per_token)
+    merge::keep_mutual(choices, affinity, thresholds, slot, ids);
 }
 
 //! A block per tile of tokens.

@@ -22,9 +22,9 @@ RESONANCE_HOST_DEVICE constexpr std::int64_t gained_words(std::int32_t experts) 
 }
 
 //! Does expert e choose the token? `thresholds`: the least packed (key, token) that each expert takes.
-RESONANCE_DEVICE bool expert_takes(float affinity, std::int64_t token, const std::uint64_t* thresholds,
+RESONANCE_DEVICE bool expert_takes(float affinity, std::uint32_t token, const std::uint64_t* thresholds,
                                    std::int32_t expert) {
-  return pack_key(order_key(affinity), static_cast<std::uint32_t>(token)) >= load(thresholds + expert);
+  return pack_key(order_key(affinity), token) >= load(thresholds + expert);
 }
 
 //! The expert that a slot of token choice really chose, -1 where there is none: unassigned, or filled in.
@@ -45,10 +45,10 @@ RESONANCE_DEVICE std::int32_t chosen_expert(const assignment_view& choices, std:
 template <class Policy>
 RESONANCE_DEVICE std::int64_t warp_count_merged(const assignment_view& choices,
                                                 const matrix_view<const float>& affinity,
-                                                const std::uint64_t* thresholds, std::int64_t token,
+                                                const std::uint64_t* thresholds, std::uint32_t token,
                                                 std::uint32_t* gained) {
   const int lane = lane_id();
-  const std::int64_t begin = token * choices.slots_per_token;
+  const std::int64_t begin = std::int64_t{token} * choices.slots_per_token;
   const std::int64_t end = begin + choices.slots_per_token;
   std::int64_t count = 0;
   if constexpr (Policy::keeps_token_choice)
@@ -86,7 +86,7 @@ RESONANCE_DEVICE std::int64_t warp_count_merged(const assignment_view& choices,
 //! Example    test/simt/merge/device_merge_test.cpp
 template <class Policy>
 RESONANCE_DEVICE void warp_place_merged(const assignment_view& choices, const matrix_view<const float>& affinity,
-                                        std::int64_t token, const std::uint32_t* gained, std::int64_t slot,
+                                        std::uint32_t token, const std::uint32_t* gained, std::int64_t slot,
                                         const assignment_buffers& out) {
   const int lane = lane_id();
   const auto place = [&](unsigned mask, std::int32_t expert, float delta) {
@@ -97,8 +97,9 @@ RESONANCE_DEVICE void warp_place_merged(const assignment_view& choices, const ma
     store(out.token_of_slot + own, static_cast<std::int32_t>(token));
   };
   if constexpr (Policy::keeps_token_choice) {
-    const std::int64_t end = (token + 1) * choices.slots_per_token;
-    for (std::int64_t first = token * choices.slots_per_token; first < end; first += warp_size) {
+    const std::int64_t begin = std::int64_t{token} * choices.slots_per_token;
+    const std::int64_t end = begin + choices.slots_per_token;
+    for (std::int64_t first = begin; first < end; first += warp_size) {
       const std::int32_t expert = chosen_expert(choices, first + lane, end);
       const unsigned mask = warp_team::ballot(expert >= 0);
       place(mask, expert, expert >= 0 ? load(choices.affinity + first + lane) : 0.0f);

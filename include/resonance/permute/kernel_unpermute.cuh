@@ -20,10 +20,17 @@ RESONANCE_ARCH_NAMESPACE_BEGIN
 
 inline constexpr int unpermute_threads = 256;
 
-//! Pieces of unpermute_piece elements. 1280 threads, which leaves each 48 registers, keep 80 KiB of loads in flight on a
-//! multiprocessor: more threads would have fewer loads each.
+//! Blocks of a multiprocessor. 1280 threads with 48 registers each keep 80 KiB of loads in flight there; more threads
+//! would have fewer loads each. Turing has room for 1024 threads.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+inline constexpr int unpermute_blocks = 1024 / unpermute_threads;
+#else
+inline constexpr int unpermute_blocks = 1280 / unpermute_threads;
+#endif
+
+//! Pieces of unpermute_piece elements, a warp for each.
 template <int Threads, int Elements, class Row, class Index>
-__global__ __launch_bounds__(Threads, 1280 / Threads) void kernel_unpermute(
+__global__ __launch_bounds__(Threads, unpermute_blocks) void kernel_unpermute(
     matrix_view<const Row> permuted, permute::row_plan<Index> plan, const std::int64_t* num_tokens, row_shares shares,
     matrix_view<Row> y, permute::no_slot without, matrix_view<const Row> x) {
   wait_for_previous_kernel();

@@ -30,28 +30,43 @@ struct expert_scratch {
   std::uint64_t* key_spill = nullptr;   //!< [2 * count] in global memory: drop orders by key above one member a word
 };
 
+//! The better of two bests is the larger: by affinity, equal ones by token, the first. 0: none. The lowest bit is the
+//! sign, which the key of a zero does not tell.
+RESONANCE_DEVICE std::uint64_t packed_best(float affinity, std::uint32_t token) {
+  const std::uint32_t key = order_key(affinity);
+  const std::uint32_t sign = resonance::detail::float_bits(affinity) >> 31;
+  return key != never_chosen ? (std::uint64_t{key} << 32) | ((0x7fffffffu - token) << 1) | sign : 0;
+}
+
+//! The affinity in a packed_best, +inf as the largest finite value; -inf where there is none.
+RESONANCE_DEVICE float best_affinity(std::uint64_t packed) {
+  if (packed == 0) return math::negative_infinity();
+  const std::uint32_t key = packed_key(packed);
+  const std::uint32_t magnitude = key >= 0x80000000u ? key - 0x80000000u : 0x80000000u - key;
+  return resonance::detail::bits_float((static_cast<std::uint32_t>(packed) << 31) | magnitude);
+}
+
 //! Every token's largest affinity over its assigned slots, and the best of all.
 //!
 //! Threads    all of `team`; tokens [begin, end) of a tile
 //! Inputs     assignments: ids, affinity
-//! Outputs    token_best float[T], -inf where there is none; the packed (order_key, token) of the tile's best, the first
-//!            of equals, in every thread; 0 where no affinity is above -inf
+//! Outputs    token_best float[T], -inf where there is none; the tile's best as a packed_best, in every thread
 //! Cost       8 bytes per slot
 //! Example    test/simt/prune/device_prune_test.cpp
 template <class Team>
-RESONANCE_DEVICE std::uint64_t best_affinities(const Team& team, const assignment_view& a, std::int64_t begin,
-                                               std::int64_t end, float* token_best) {
+RESONANCE_DEVICE std::uint64_t best_affinities(const Team& team, const assignment_view& a, std::uint32_t begin,
+                                               std::uint32_t end, float* token_best) {
   std::uint64_t best = 0;
-  for (std::int64_t token = begin + team.rank(); token < end; token += team.size()) {
+  for (std::uint32_t token = begin + static_cast<std::uint32_t>(team.rank()); token < end;
+       token += static_cast<std::uint32_t>(team.size())) {
     float own = math::negative_infinity();
-    const std::int64_t last = detail::first_slot(a, token + 1);
+    const std::int64_t last = detail::first_slot(a, std::int64_t{token} + 1);
     for (std::int64_t slot = detail::first_slot(a, token); slot < last; ++slot) {
       const float affinity = a.is_expert(load(a.ids + slot)) ? load(a.affinity + slot) : own;
       own = affinity > own ? affinity : own;
     }
     store(token_best + token, own);
-    const std::uint32_t key = order_key(own);
-    const std::uint64_t packed = key != never_chosen ? pack_key(key, static_cast<std::uint32_t>(token)) : 0;
+    const std::uint64_t packed = packed_best(own, token);
     best = packed > best ? packed : best;
   }
   return team.max(best);
@@ -59,17 +74,14 @@ RESONANCE_DEVICE std::uint64_t best_affinities(const Team& team, const assignmen
 
 //! The largest affinity of all: of the tiles' best ones, [tiles] in global memory.
 template <class Team>
-RESONANCE_DEVICE float largest_affinity(const Team& team, const std::uint64_t* tile_best, std::int64_t tiles,
-                                        const float* token_best) {
+RESONANCE_DEVICE float largest_affinity(const Team& team, const std::uint64_t* tile_best, std::int64_t tiles) {
   std::uint64_t best = 0;
   RESONANCE_NO_UNROLL
   for (std::int64_t tile = team.rank(); tile < tiles; tile += team.size()) {
     const std::uint64_t other = load(tile_best + tile);
     best = other > best ? other : best;
   }
-  best = team.max(best);
-  if (best == 0) return math::negative_infinity();
-  return choosable_score(load(token_best + packed_index(best)), row_traits<float>::largest);
+  return best_affinity(team.max(best));
 }
 
 //! The least count of best members whose mass reaches the rule's threshold; all of them where there is no mass.
@@ -111,26 +123,27 @@ RESONANCE_DEVICE std::int64_t mass_capacity(const Team& team, const affinity_mas
   team.sync();
   std::int64_t own = 0;
   detail::for_each_of(team, count, [&](std::uint32_t rank) {
-    const auto units = static_cast<unsigned>(mass_units(affinity_at(rank), quantum));
-    set(rank, units);
+    const std::int64_t units = mass_units(affinity_at(rank), quantum);
+    set(rank, static_cast<unsigned>(units));
     own += units;
   });
   const std::int64_t total = team.sum(own);
   if (total == 0) return count;
   const std::int64_t threshold = rule.threshold(total);
+  const auto step = static_cast<std::uint32_t>(team.size());
   std::int64_t mass = 0;
-  std::int64_t kept = count;
-  for (std::int64_t first = 0; first < count && mass < threshold; first += team.size()) {
-    const std::int64_t rank = first + team.rank();
-    const std::int64_t units = rank < count ? get(static_cast<std::uint32_t>(rank)) : 0;
+  std::uint32_t kept = 0;
+  for (std::uint32_t first = 0; mass < threshold; first += step) {
+    const std::uint32_t rank = first + static_cast<std::uint32_t>(team.rank());
+    const std::int64_t units = rank < count && rank >= first ? get(rank) : 0;
     std::int64_t all = 0;
     const std::int64_t before = mass + team.exclusive_sum(units, all);
     mass += all;
     if (before < threshold && before + units >= threshold) kept = rank + 1;
+    if (count - first <= step) break;
   }
-  kept = -team.max(-kept);
-  team.sync();
-  return kept;
+  kept = team.max(kept);
+  return kept != 0 ? kept : count;
 }
 
 //! C_i of one expert.
@@ -170,12 +183,13 @@ RESONANCE_DEVICE void sum_masses(const Team& team, const detail::expert_members&
   const int warp = team.rank() / warp_size;
   assigned_mass = 0.0;
   kept_mass = 0.0;
-  for (std::int64_t first = 0; first < members.count; first += team.size()) {
-    const std::int64_t i = first + team.rank();
+  const auto step = static_cast<std::uint32_t>(team.size());
+  for (std::uint32_t first = 0; first < members.count; first += step) {
+    const std::uint32_t i = first + static_cast<std::uint32_t>(team.rank());
     double mass = 0.0;
     double kept = 0.0;
-    if (i < members.count) {
-      const std::uint32_t slot = members.slot(static_cast<std::uint32_t>(i));
+    if (i < members.count && i >= first) {
+      const std::uint32_t slot = members.slot(i);
       mass = static_cast<double>(positive_part(load(affinity + slot)));
       kept = kept_at(slot) ? mass : 0.0;
     }
@@ -191,6 +205,7 @@ RESONANCE_DEVICE void sum_masses(const Team& team, const detail::expert_members&
       kept_mass += of_warp[2 * other + 1];
     }
     team.sync();
+    if (members.count - first <= step) break;
   }
 }
 
@@ -222,7 +237,7 @@ RESONANCE_DEVICE void cut_members(const Team& team, std::int32_t expert, std::in
         team, members.count,
         [&](std::uint32_t i) {
           const std::uint32_t slot = members.slot(i);
-          const std::int64_t token = detail::token_of(a, slot);
+          const std::uint32_t token = detail::token_of(a, slot);
           return Order::key(slot - detail::first_slot(a, token),
                             Order::needs_token_best ? load(token_best + token) : 0.0f);
         },

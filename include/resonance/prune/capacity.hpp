@@ -162,11 +162,15 @@ RESONANCE_HOST_DEVICE inline float positive_part(float delta) {
 //! The unit of an expert's mass sums: 2^(e-30), 2^e the least power of two >= its largest a; 0 where a is 0.
 //! In this unit an a is at most 2^30, so 2^31 members fit 64 bits.
 RESONANCE_HOST_DEVICE inline double mass_quantum(float largest) {
-  if (!(largest > 0.0f)) return 0.0;
-  int exponent;
-  const float finite = choosable_score(largest, row_traits<float>::largest);
-  const double mantissa = std::frexp(static_cast<double>(finite), &exponent);  // in [0.5, 1)
-  return std::ldexp(1.0, (mantissa == 0.5 ? exponent - 1 : exponent) - 30);
+  constexpr double unit_of_subnormals = 0x1p-149;
+  const std::uint32_t bits = detail::float_bits(positive_part(largest));
+  if (bits == 0) return 0.0;
+  // The bits of a subnormal are its multiple of 2^-149.
+  const bool subnormal = bits < 0x00800000u;
+  const std::uint32_t normal = subnormal ? detail::float_bits(static_cast<float>(bits)) : bits;
+  const double at_most = static_cast<double>(detail::bits_float(normal & 0x7f800000u));
+  const double power = (normal & 0x007fffffu) != 0 ? 2.0 * at_most : at_most;
+  return (subnormal ? power * unit_of_subnormals : power) * 0x1p-30;
 }
 
 //! a = max(delta, 0) in units of `quantum`, rounded half to even; the division by a power of two is exact.

@@ -23,7 +23,7 @@ inline constexpr int prune_threads = 256;
 inline constexpr int prune_shared_words = 2048;
 
 //! Tokens whose best affinities one block measures.
-inline constexpr std::int64_t prune_tile_tokens = 256;
+inline constexpr std::uint32_t prune_tile_tokens = 256;
 
 //! What all kernels of one pruning read and write.
 struct prune_call {
@@ -53,7 +53,7 @@ struct prune_call {
     const bool reports = out.delta_max != nullptr && block_index() == 0;
     const bool given = options.delta_max != nullptr;
     if (reports || (Rule::needs_delta_max && !given)) {
-      const float best = prune::largest_affinity(team, tile_best, best_tiles, token_best);
+      const float best = prune::largest_affinity(team, tile_best, best_tiles);
       if (reports && team.rank() == 0) store(out.delta_max, best);
       if (Rule::needs_delta_max) now.delta_max = best;
     }
@@ -67,9 +67,9 @@ template <int Threads>
 __global__ __launch_bounds__(Threads) void kernel_best_affinities(prune_call call) {
   RESONANCE_SHARED_ARRAY(std::uint64_t, team_scratch, block_team::scratch_words);
   wait_for_previous_kernel();
-  const std::int64_t begin = block_index() * prune_tile_tokens;
-  const std::int64_t tokens = live_tokens(call.assignments.tokens, call.num_tokens);
-  const std::int64_t end = tokens < begin + prune_tile_tokens ? tokens : begin + prune_tile_tokens;
+  const std::uint32_t begin = static_cast<std::uint32_t>(block_index()) * prune_tile_tokens;
+  const auto tokens = static_cast<std::uint32_t>(live_tokens(call.assignments.tokens, call.num_tokens));
+  const std::uint32_t end = tokens < begin + prune_tile_tokens ? tokens : begin + prune_tile_tokens;
   const block_team team(team_scratch);
   const std::uint64_t best = prune::best_affinities(team, call.assignments, begin, end, call.token_best);
   if (team.rank() == 0) store(call.tile_best + block_index(), best);
@@ -106,7 +106,7 @@ __global__ __launch_bounds__(Threads) void kernel_expert_capacity(Rule rule, pru
 
 //! The cut at the largest capacity; a block per expert.
 template <int Threads, class Rule, class Order>
-__global__ __launch_bounds__(Threads) void kernel_cut_shared(prune_call call) {
+__global__ __launch_bounds__(Threads, 4) void kernel_cut_shared(prune_call call) {
   RESONANCE_SHARED_ARRAY(std::uint64_t, team_scratch, block_team::scratch_words);
   RESONANCE_SHARED_ARRAY(std::uint64_t, shared, prune_shared_words);
   wait_for_previous_kernel();

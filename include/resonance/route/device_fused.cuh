@@ -25,7 +25,7 @@ RESONANCE_ARCH_NAMESPACE_BEGIN
 //! A batch up to this size is one block's work.
 inline constexpr std::int64_t most_small_tokens = 256;
 inline constexpr std::int64_t most_small_slots = std::int64_t{group_items} * group_threads;
-inline constexpr int small_route_threads = 512;
+inline constexpr int small_route_threads = 384;
 inline constexpr int route_expert_threads = 256;
 
 template <class Score, class Selection, class Tables>
@@ -60,7 +60,7 @@ class fused_route {
 
   void carve(workspace_carver& carver) {
     const std::int64_t slots = t_.most_slots();
-    const std::int64_t rows = divide_up(t_.tokens, row_tokens());
+    const std::int64_t rows = t_.tokens > 0 ? divide_up(t_.tokens, row_tokens()) : 1;
     const std::int64_t groups = t_.options.plan.local_experts(t_.experts);
     const std::int64_t columns = groups > t_.experts ? groups : t_.experts;
     counts_ = carver.take<std::uint32_t>(rows * columns);
@@ -78,22 +78,19 @@ class fused_route {
 
   template <class Index>
   status run(const device_stream& on, const route::outputs<Index>& out) {
-    if (is_small(t_)) {
-      if (keeps_all(out)) return run_small<false>(on, out);
-      return run_small<true>(on, out);
-    }
-    if (keeps_all(out)) return run_unpruned(on, out);
-    return run_pruned(on, out);
+    if constexpr (std::is_same_v<Capacity, prune::unlimited>)
+      if (keeps_all(out)) return is_small(t_) ? run_small<false>(on, out) : run_unpruned(on, out);
+    return is_small(t_) ? run_small<true>(on, out) : run_pruned(on, out);
   }
 
  private:
   //! Tokens of one block of the first launch: whole turns of any tile, and no more than some 1000 blocks.
   std::int64_t row_tokens() const {
     constexpr std::int64_t most_rows = 1024;
-    constexpr std::int64_t turn = std::int64_t{source_type::block} * token_choice_threads / 4;
-    const std::int64_t least_tokens = source_type::whole_warp ? turn / 4 : 8;
+    constexpr std::int64_t warps = token_choice_threads / warp_size;
+    constexpr std::int64_t turn = source_type::whole_warp ? source_type::block * warps : 2 * warps;
     const std::int64_t wanted = divide_up(t_.tokens, most_rows);
-    return divide_up(wanted, least_tokens) * least_tokens;
+    return (wanted > turn ? divide_up(wanted, turn) : 1) * turn;
   }
 
   //! Everything chosen is kept, and nobody asks for the figures of pruning or merging.
@@ -103,7 +100,7 @@ class fused_route {
     const bool asked = p.ids != nullptr || p.weights != nullptr || p.capacities != nullptr || p.kept != nullptr ||
                        p.dropped != nullptr || wants_mass(p) || p.delta_max != nullptr ||
                        out.merged.rank_in_expert != nullptr;
-    return std::is_same_v<Capacity, prune::unlimited> && t_.options.prune.capacity_cap < 0 && !asked;
+    return t_.options.prune.capacity_cap < 0 && !asked;
   }
 
   token_choice::choice_outputs chosen() const { return {t_.choice, t_.affinity}; }
@@ -120,8 +117,7 @@ class fused_route {
   }
 
   //! What the pruning bodies are told. `rows`: of the table of best affinities.
-  template <class Index>
-  route_experts experts_call(const device_stream& on, const route::outputs<Index>&, std::int64_t rows) const {
+  route_experts experts_call(const device_stream& on, std::int64_t rows) const {
     route_experts r;
     r.call.assignments = t_.merged_assignments();
     r.call.batch = t_.facts();
@@ -150,59 +146,64 @@ class fused_route {
 
   template <bool Prunes, class Index>
   status run_small(const device_stream& on, const route::outputs<Index>& out) const {
-    if (t_.tokens == 0 && out.plan.expert_offsets == nullptr && !Prunes) return {};
-    return with_tile_shape<source_type::whole_warp>(t_.experts, deepest(), [&](auto size, auto depth) {
-      using rows =
-          tile_rows<source_type, token_choice::warp_row_chooser<Score, Selection, decltype(size)::value,
-                                                                decltype(depth)::value>>;
-      constexpr std::size_t room = shared_bytes_per_block - block_team::scratch_words * sizeof(std::uint64_t);
-      const auto rules = rules_of<Score, Selection>(t_);
-      const std::size_t warp_bytes = static_cast<std::size_t>(rows::warp_words(rules)) * 4;
-      int warps = small_route_threads / warp_size;
-      const std::int32_t groups = t_.options.plan.local_experts(t_.experts);
-      const std::int32_t most_groups = groups > t_.experts ? groups : t_.experts;
-      using position = typename rows_by_slot<Index>::position;
-      while (warps > 1 && group_scratch<position>::bytes(most_groups, warps) > room) warps /= 2;
-      small_route r;
-      r.experts = experts_call(on, out, 1);
-      r.members = {offsets_, members_};
-      r.wants_best = wants_best<Capacity, Order>(t_.pruned);
-      r.choosing = warps;
-      while (r.choosing > 1 && static_cast<std::size_t>(r.choosing) * warp_bytes > room) r.choosing /= 2;
-      std::size_t bytes = static_cast<std::size_t>(r.choosing) * warp_bytes;
-      const auto at_least = [&bytes](std::size_t wanted) { bytes = wanted > bytes ? wanted : bytes; };
-      at_least(group_scratch<position>::bytes(most_groups, warps));
-      if (Prunes) at_least(static_cast<std::size_t>(warps) * rank_scratch::least_words * sizeof(std::uint64_t));
-      return launch(on, {1, warps * warp_size, bytes},
-                    kernel_route_small<small_route_threads, Prunes, source_type, Score, Selection,
-                                       decltype(size)::value, decltype(depth)::value, Capacity, Order, Index>,
-                    t_.source, rules, chosen(), t_.options.capacity, r,
-                    plan_experts(Prunes ? t_.pruned.ids : t_.choice.topk_ids), plan_placement(out));
+    constexpr std::size_t room = shared_bytes_per_block - block_team::scratch_words * sizeof(std::uint64_t);
+    const auto rules = rules_of<Score, Selection>(t_);
+    const std::size_t warp_bytes = row_bytes_of_warp(rules);
+    int warps = small_route_threads / warp_size;
+    const std::int32_t groups = t_.options.plan.local_experts(t_.experts);
+    const std::int32_t most_groups = groups > t_.experts ? groups : t_.experts;
+    using position = typename rows_by_slot<Index>::position;
+    while (warps > 1 && group_scratch<position>::bytes(most_groups, warps) > room) warps /= 2;
+    small_route r;
+    r.experts = experts_call(on, 1);
+    r.members = {offsets_, members_};
+    r.wants_best = wants_best<Capacity, Order>(t_.pruned);
+    r.deepest = deepest();
+    r.choosing = warps;
+    while (r.choosing > 1 && static_cast<std::size_t>(r.choosing) * warp_bytes > room) r.choosing /= 2;
+    std::size_t bytes = static_cast<std::size_t>(r.choosing) * warp_bytes;
+    const auto at_least = [&bytes](std::size_t wanted) { bytes = wanted > bytes ? wanted : bytes; };
+    at_least(group_scratch<position>::bytes(most_groups, warps));
+    if (Prunes) at_least(static_cast<std::size_t>(warps) * rank_scratch::least_words * sizeof(std::uint64_t));
+    return launch(
+        on, {1, warps * warp_size, bytes},
+        kernel_route_small<small_route_threads, Prunes, source_type, Score, Selection, Capacity, Order, Index>,
+        t_.source, rules, chosen(), t_.options.capacity, r, plan_experts(Prunes ? t_.pruned.ids : t_.choice.topk_ids),
+        plan_placement(out));
+  }
+
+  //! Shared memory that a warp's rows take in the shape that with_route_shape picks.
+  std::size_t row_bytes_of_warp(const token_choice::row_rules<Score, Selection>& rules) const {
+    std::int64_t words = 0;
+    with_route_shape<source_type::whole_warp>(t_.experts, deepest(), [&](auto size, auto depth) {
+      words = tile_rows<source_type, token_choice::warp_row_chooser<Score, Selection, decltype(size)::value,
+                                                                    decltype(depth)::value>>::warp_words(rules);
     });
+    return static_cast<std::size_t>(words) * 4;
   }
 
   //! First launch of a large batch. `groups`: of what `after` does.
   template <class After>
   status choose_rows(const device_stream& on, std::int32_t groups, const After& after) const {
-    return with_tile_shape<source_type::whole_warp>(t_.experts, deepest(), [&](auto size, auto depth) {
-      using rows =
-          tile_rows<source_type, token_choice::warp_row_chooser<Score, Selection, decltype(size)::value,
-                                                                decltype(depth)::value>>;
-      constexpr std::size_t room = shared_bytes_per_block - block_team::scratch_words * sizeof(std::uint64_t);
-      const auto rules = rules_of<Score, Selection>(t_);
-      const std::size_t warp_bytes = static_cast<std::size_t>(rows::warp_words(rules)) * 4;
-      int warps = token_choice_threads / warp_size;
-      while (warps > 1 && static_cast<std::size_t>(warps) * warp_bytes > room) warps /= 2;
-      std::size_t bytes = static_cast<std::size_t>(warps) * warp_bytes;
-      const std::size_t of_groups = group_scratch<unsigned>::bytes(groups, warps);
-      const std::size_t of_counts = static_cast<std::size_t>(least(groups, count_range)) * sizeof(unsigned);
-      const std::size_t of_after = std::is_same_v<After, count_chosen> ? of_counts : of_groups;
-      bytes = of_after > bytes ? of_after : bytes;
-      return launch(on, {divide_up(t_.tokens, row_tokens()), warps * warp_size, bytes},
-                    kernel_route_choice<source_type, Score, Selection, decltype(size)::value, decltype(depth)::value,
-                                        After>,
-                    t_.source, rules, chosen(), row_tokens(), after, on.num_tokens);
+    constexpr std::size_t room = shared_bytes_per_block - block_team::scratch_words * sizeof(std::uint64_t);
+    const auto rules = rules_of<Score, Selection>(t_);
+    const std::size_t warp_bytes = row_bytes_of_warp(rules);
+    int warps = token_choice_threads / warp_size;
+    while (warps > 1 && static_cast<std::size_t>(warps) * warp_bytes > room) warps /= 2;
+    const std::size_t of_rows = static_cast<std::size_t>(warps) * warp_bytes;
+    const std::size_t of_after = std::is_same_v<After, count_chosen>
+                                     ? static_cast<std::size_t>(least(groups, count_range)) * sizeof(unsigned)
+                                     : group_scratch<unsigned>::bytes(groups, warps);
+    const launch_shape shape{divide_up(t_.tokens, row_tokens()), warps * warp_size,
+                             of_after > of_rows ? of_after : of_rows};
+    status launched;
+    with_route_shape<source_type::whole_warp>(t_.experts, deepest(), [&](auto size, auto depth) {
+      launched = launch(on, shape,
+                        kernel_route_choice<source_type, Score, Selection, decltype(size)::value,
+                                            decltype(depth)::value, After>,
+                        t_.source, rules, chosen(), row_tokens(), after, on.num_tokens);
     });
+    return launched;
   }
 
   //! Last launch of a large batch: the plan, from counts by row.
@@ -235,7 +236,7 @@ class fused_route {
 
   template <class Index>
   status run_pruned(const device_stream& on, const route::outputs<Index>& out) const {
-    const route_experts r = experts_call(on, out, divide_up(t_.tokens, row_tokens()));
+    const route_experts r = experts_call(on, divide_up(t_.tokens, row_tokens()));
     row_list_placement placement;
     placement.lists = r.lists;
     placement.ids = t_.pruned.ids;

@@ -24,6 +24,20 @@ RESONANCE_NAMESPACE_BEGIN
 namespace detail {
 RESONANCE_ARCH_NAMESPACE_BEGIN
 
+//! with_tile_shape in coarser steps, since every shape is one more kernel, or branch, to compile.
+RESONANCE_NO_EXEC_CHECK
+template <bool WholeWarp, class F>
+RESONANCE_HOST_DEVICE void with_route_shape(std::int32_t experts, std::int32_t deepest, const F& f) {
+  using shallow = std::integral_constant<int, 8>;
+  using deep = std::integral_constant<int, 32>;
+  if constexpr (!WholeWarp) {
+    using half_warp = std::integral_constant<int, 16>;
+    if (experts <= 4 * 16) return deepest <= 8 ? f(half_warp{}, shallow{}) : f(half_warp{}, deep{});
+  }
+  using whole_warp = std::integral_constant<int, warp_size>;
+  return deepest <= 8 ? f(whole_warp{}, shallow{}) : f(whole_warp{}, deep{});
+}
+
 //! Tokens of one block of the first launch.
 struct route_row {
   std::int64_t index;
@@ -54,7 +68,8 @@ struct list_chosen {
     const assignment_view& a = call.assignments;
     if (wants_best) {
       const std::uint64_t best =
-          prune::best_affinities(team, a, row.first_token, row.first_token + row.tokens, call.token_best);
+          prune::best_affinities(team, a, static_cast<std::uint32_t>(row.first_token),
+                                 static_cast<std::uint32_t>(row.first_token + row.tokens), call.token_best);
       if (team.rank() == 0) store(call.tile_best + row.index, best);
     }
     const std::int64_t slots = row.tokens * a.slots_per_token;
@@ -167,6 +182,7 @@ struct small_route {
   route_experts experts;      // lists and kept_counts are not used
   expert_lists members;       // of all slots
   std::int32_t choosing = 0;  // warps that have shared memory for rows
+  std::int32_t deepest = 0;   // position of the order that is chosen
   bool wants_best = false;
 };
 
@@ -198,7 +214,8 @@ RESONANCE_DEVICE void prune_small(const block_team& team, unsigned char* shared,
   block_place_slots(team, shared, slots, slot_experts(a), placement);
   if (r.wants_best) {
     const std::uint64_t best =
-        prune::best_affinities(team, a, 0, live_tokens(a.tokens, call.num_tokens), call.token_best);
+        prune::best_affinities(team, a, 0, static_cast<std::uint32_t>(live_tokens(a.tokens, call.num_tokens)),
+                               call.token_best);
     if (team.rank() == 0) store(call.tile_best, best);
     team.sync();
   }
@@ -244,9 +261,20 @@ RESONANCE_DEVICE void prune_small(const block_team& team, unsigned char* shared,
   }
 }
 
-//! The whole route of a small batch, by one block. Prunes: false where everything chosen is kept.
-template <int Threads, bool Prunes, class Source, class Score, class Selection, int Size, int Deepest, class Rule,
-          class Order, class Index>
+//! The choice of a small batch, by the block's first `choosing` warps.
+template <class Source, class Score, class Selection, int Size, int Deepest>
+RESONANCE_DEVICE void choose_small(const Source& source, const token_choice::row_rules<Score, Selection>& rules,
+                                   std::int64_t tokens, int choosing, unsigned char* shared,
+                                   const token_choice::choice_outputs& out) {
+  using rows = tile_rows<Source, token_choice::warp_row_chooser<Score, Selection, Size, Deepest>>;
+  if (warp_id() >= choosing) return;
+  for (std::int64_t first = 0; first < tokens; first += rows::tokens_per_turn(choosing))
+    rows::choose(source, rules, first, tokens, reinterpret_cast<std::uint32_t*>(shared), out);
+}
+
+//! The whole route of a small batch, by one block. Prunes: false where everything chosen is kept. The tile shapes are
+//! branches of one kernel here, not kernels: all but the choice would be compiled once more for each.
+template <int Threads, bool Prunes, class Source, class Score, class Selection, class Rule, class Order, class Index>
 __global__ void __launch_bounds__(Threads)
     kernel_route_small(Source source, token_choice::row_rules<Score, Selection> rules,
                        token_choice::choice_outputs chosen, Rule rule, small_route r, slot_experts of_plan,
@@ -256,14 +284,14 @@ __global__ void __launch_bounds__(Threads)
   wait_for_previous_kernel();
   const block_team team(team_words);
   const prune_call& call = r.experts.call;
-  const assignment_view& a = call.assignments;
   const std::int64_t tokens = live_tokens(source.tokens(), call.num_tokens);
-  using rows = tile_rows<Source, token_choice::warp_row_chooser<Score, Selection, Size, Deepest>>;
-  if (warp_id() < r.choosing)
-    for (std::int64_t first = 0; first < tokens; first += rows::tokens_per_turn(r.choosing))
-      rows::choose(source, rules, first, tokens, reinterpret_cast<std::uint32_t*>(shared), chosen);
+  const auto choose = [&](auto size, auto depth) {
+    choose_small<Source, Score, Selection, decltype(size)::value, decltype(depth)::value>(source, rules, tokens,
+                                                                                          r.choosing, shared, chosen);
+  };
+  with_route_shape<Source::whole_warp>(rules.experts, r.deepest, choose);
   team.sync();
-  const std::int64_t slots = tokens * a.slots_per_token;
+  const std::int64_t slots = tokens * call.assignments.slots_per_token;
   const group_tile all_slots{0, slots, slots};
   if constexpr (Prunes) prune_small<Order>(team, shared, rule, r, all_slots);
   if (rows_of_plan.rows.out.expert_offsets != nullptr)

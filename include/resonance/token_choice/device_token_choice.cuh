@@ -24,22 +24,19 @@ using constant = std::integral_constant<int, Value>;
 //! the row.
 inline constexpr std::int32_t most_tile_depth = 32;
 
-//! Calls f(tile size, list length) with the least constants for E experts and `deepest` positions.
+//! Calls f(tile size, list length) with constants that hold E experts and `deepest` positions.
 template <bool WholeWarp, class F>
 status with_tile_shape(std::int32_t experts, std::int32_t deepest, const F& f) {
   const auto with_depth = [&](auto size) {
     if (deepest <= 2) return f(size, constant<2>{});
     if (deepest <= 8) return f(size, constant<8>{});
-    if constexpr (decltype(size)::value > 4) {
-      if (deepest > 16) return f(size, constant<most_tile_depth>{});
-    }
-    return f(size, constant<16>{});
+    if (deepest <= 16) return f(size, constant<16>{});
+    return f(size, constant<most_tile_depth>{});
   };
   if constexpr (!WholeWarp) {
-    if (experts <= 16) return with_depth(constant<4>{});
-    if (experts <= 64) return with_depth(constant<16>{});
+    if (experts <= 4 * 16) return with_depth(constant<16>{});
   }
-  return with_depth(constant<32>{});
+  return with_depth(constant<warp_size>{});
 }
 
 template <class Source, class Score, class Selection>

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <simt/environment.hpp>
+#include <simt/next_schedule.hpp>
 #include <string>
 #include <vector>
 
@@ -86,8 +87,8 @@ TYPED_TEST(DeviceBalance, RouterStatisticsAreTheHosts) {
       for (std::int64_t t = 0; t < s.tokens; ++t)
         for (std::int64_t e = 0; e < s.experts; ++e)
           permute_test::encode(support::adversarial_value(random, kind), logits.at(t, e));
-      const std::string expected = statistics_by_host(logits.read());
-      simt::under_every_schedule([&] { EXPECT_TRUE(statistics_by_device(logits.read()) == expected); });
+      SCOPED_TRACE(simt::next_schedule());
+      EXPECT_TRUE(statistics_by_device(logits.read()) == statistics_by_host(logits.read()));
     }
   }
 }
@@ -105,10 +106,9 @@ TYPED_TEST(DeviceBalance, SeparationIsTheHosts) {
       assignment_view on_device = ragged.view();
       on_device.slot_capacity = static_cast<std::int64_t>(ragged.ids.size());
       const double expected = separation_by_host(x.read(), c.view());
-      simt::under_every_schedule([&] {
-        EXPECT_EQ(separation_by_device(x.read(), c.view()), expected);
-        EXPECT_EQ(separation_by_device(x.read(), on_device), expected);
-      });
+      SCOPED_TRACE(simt::next_schedule());
+      EXPECT_EQ(separation_by_device(x.read(), c.view()), expected);
+      EXPECT_EQ(separation_by_device(x.read(), on_device), expected);
     }
   }
 }
@@ -128,6 +128,19 @@ TEST(DeviceBalanceOfTokens, LooksAtTheTokensThatThereAre) {
     a.tokens = tokens;
     EXPECT_EQ(separation_by_device(x.read(), c.view(), &tokens), separation_by_host(rows, a)) << tokens;
   }
+}
+
+TEST(DeviceBalanceOfTokens, IsTheSameUnderEverySchedule) {
+  support::random_source random(6);
+  const support::random_choices c(random, {300, 72, 2});
+  const std::string statistics_expected = statistics_by_host(c.deltas());
+  stored_rows<float> x(300, 40);
+  x.fill_normal(random);
+  const double separation_expected = separation_by_host(x.read(), c.view());
+  simt::under_every_schedule([&] {
+    EXPECT_TRUE(statistics_by_device(c.deltas()) == statistics_expected);
+    EXPECT_EQ(separation_by_device(x.read(), c.view()), separation_expected);
+  });
 }
 
 TEST(DeviceBalanceOfTokens, EachStatisticMayBeLeftOut) {

@@ -42,8 +42,8 @@ __global__ __launch_bounds__(512) void select_columns(const float* scores, std::
                                                       const std::int64_t* wanted, selection out) {
   using scratch = selection_scratch<Lists, Weighs>;
   RESONANCE_SHARED_ARRAY(scratch, s, 1);
-  const auto key_at = [&](int list, std::int64_t i) {
-    return pack_key(order_key(load(scores + i * lists + list)), static_cast<std::uint32_t>(i));
+  const auto key_at = [&](int list, std::uint32_t i) {
+    return pack_key(order_key(load(scores + std::int64_t{i} * lists + list)), i);
   };
   const auto visit = [&](int list, std::uint64_t key) {
     std::int64_t* visits = out.visits + list * count + packed_index(key);
@@ -144,7 +144,7 @@ TEST(BlockSelect, TakesTheBestOfEightColumns) {
   });
 }
 
-TEST(BlockSelect, TakesTheBestOfOneListOrOfThirtyTwo) {
+TEST(BlockSelect, TakesTheBestOfOneListWithAnyNumberOfThreads) {
   for (const std::int64_t count : counts) {
     support::random_source random(static_cast<std::uint64_t>(count));
     for (const int threads : {32, 96, 512}) {

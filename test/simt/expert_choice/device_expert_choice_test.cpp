@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <iterator>
 #include <simt/environment.hpp>
+#include <simt/next_schedule.hpp>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -70,17 +70,11 @@ std::string chosen_by_device(const Source& source, const expert_choice::options&
   return out.bits();
 }
 
-//! The device takes what the host takes, whatever the schedule; wide shapes under one of them, in turn.
+//! The device takes what the host takes.
 template <class Source>
 void expect_as_host(const Source& source, const expert_choice::options& o) {
-  static std::size_t turn = 0;
-  const std::string expected = chosen_by_host(source, o);
-  if (experts_of(source) < 100) {
-    simt::under_every_schedule([&] { EXPECT_TRUE(chosen_by_device(source, o) == expected); });
-  } else {
-    simt::config().order = simt::every_schedule[turn++ % std::size(simt::every_schedule)];
-    EXPECT_TRUE(chosen_by_device(source, o) == expected) << simt::name_of(simt::config().order);
-  }
+  SCOPED_TRACE(simt::next_schedule());
+  EXPECT_TRUE(chosen_by_device(source, o) == chosen_by_host(source, o));
 }
 
 //! Device memory holds no more slots than the list has.
@@ -90,41 +84,59 @@ assignment_view on_device(const support::ragged_copy& ragged) {
   return view;
 }
 
-const std::vector<support::batch_shape> shapes = {
-    {0, 7, 2},    {1, 1, 1},    {31, 13, 2},  {32, 64, 8},   {33, 72, 10}, {257, 13, 13}, {257, 9, 2},  {33, 128, 8},
-    {31, 257, 8}, {33, 288, 2}, {32, 384, 8}, {31, 512, 22}, {9, 576, 8},  {5, 1024, 10}, {3, 4096, 8}, {1500, 6, 2}};
+const std::vector<support::batch_shape> shapes = {{0, 7, 2},    {1, 1, 1},     {31, 13, 2}, {32, 64, 8},
+                                                  {33, 72, 10}, {257, 13, 13}, {257, 9, 2}, {1500, 6, 2}};
+const std::vector<support::batch_shape> wide_shapes = {{33, 128, 8}, {31, 257, 8}, {33, 288, 2},  {32, 384, 8},
+                                                       {9, 512, 22}, {9, 576, 8},  {5, 1024, 10}, {3, 4096, 8}};
 
 TEST(DeviceExpertChoice, TakesTheBestOfAllTokens) {
   support::random_source random(1);
-  for (const support::batch_shape& s : shapes) {
-    for (const support::adversary kind : {support::adversary::mixed, support::adversary::ties}) {
-      const std::int64_t stride = s.experts + 3;
-      const std::vector<float> values =
-          support::adversarial_values(random, static_cast<std::size_t>(s.tokens * stride), kind);
-      const matrix_view<const float> scores(values.data(), s.tokens, s.experts, stride);
-      for (const std::int64_t capacity : {std::int64_t{1}, s.tokens / 2 + 1, s.tokens + 3}) {
-        SCOPED_TRACE(::testing::Message() << s << " " << support::name_of(kind) << " C=" << capacity);
-        expert_choice::options o;
-        o.capacity = capacity;
-        expect_as_host(scores, o);
-      }
+  const auto expect = [&](const support::batch_shape& s, support::adversary kind,
+                          const std::vector<std::int64_t>& capacities) {
+    const std::int64_t stride = s.experts + 3;
+    const std::vector<float> values =
+        support::adversarial_values(random, static_cast<std::size_t>(s.tokens * stride), kind);
+    for (const std::int64_t capacity : capacities) {
+      SCOPED_TRACE(::testing::Message() << s << " " << support::name_of(kind) << " C=" << capacity);
+      expert_choice::options o;
+      o.capacity = capacity;
+      expect_as_host(matrix_view<const float>(values.data(), s.tokens, s.experts, stride), o);
     }
-  }
+  };
+  for (const support::batch_shape& s : shapes)
+    for (const support::adversary kind : {support::adversary::mixed, support::adversary::ties})
+      expect(s, kind, {1, s.tokens / 2 + 1, s.tokens + 3});
+  for (const support::batch_shape& s : wide_shapes) expect(s, support::adversary::mixed, {s.tokens / 2 + 1});
 }
 
 TEST(DeviceExpertChoice, TakesTheBestOfItsCandidates) {
   support::random_source random(2);
-  for (const support::batch_shape& s : shapes) {
-    SCOPED_TRACE(::testing::Message() << s);
+  const auto expect = [&](const support::batch_shape& s, const std::vector<std::int64_t>& capacities) {
     const support::random_choices choices(random, s);
     const support::ragged_copy ragged(choices.view(), random.coin());
-    for (const std::int64_t capacity : {s.tokens / 3 + 1, s.tokens * s.top_k + 1}) {
+    for (const std::int64_t capacity : capacities) {
+      SCOPED_TRACE(::testing::Message() << s << " C=" << capacity);
       expert_choice::options o;
       o.capacity = capacity;
       expect_as_host(choices.view(), o);
       expect_as_host(on_device(ragged), o);
     }
-  }
+  };
+  for (const support::batch_shape& s : shapes) expect(s, {1, s.tokens / 3 + 1, s.tokens * s.top_k + 1});
+  for (const support::batch_shape& s : wide_shapes) expect(s, {s.tokens / 3 + 1});
+}
+
+TEST(DeviceExpertChoice, TakesTheSameUnderEverySchedule) {
+  support::random_source random(9);
+  const support::random_choices choices(random, {200, 9, 4}, {support::adversary::ties, 0.1, true});
+  expert_choice::options o;
+  o.capacity = 80;
+  const std::string of_all = chosen_by_host(choices.deltas(), o);
+  const std::string of_candidates = chosen_by_host(choices.view(), o);
+  simt::under_every_schedule([&] {
+    EXPECT_TRUE(chosen_by_device(choices.deltas(), o) == of_all);
+    EXPECT_TRUE(chosen_by_device(choices.view(), o) == of_candidates);
+  });
 }
 
 // More keys than are sorted in shared memory, and more candidates than are staged there.

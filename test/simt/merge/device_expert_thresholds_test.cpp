@@ -5,8 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <iterator>
 #include <simt/environment.hpp>
+#include <simt/next_schedule.hpp>
+#include <utility>
 #include <vector>
 
 #include "resonance/core/executor.hpp"
@@ -36,32 +37,51 @@ std::vector<std::uint64_t> found_by_device(const merge::expert_side& expert, con
   return support::values_of(thresholds);
 }
 
-// Tables that are staged in shared memory and (from T = 1200) tables that are not.
+struct table {
+  std::vector<float> values;
+  matrix_view<const float> view;
+  std::vector<std::int64_t> capacities;  // [E] any count, a negative one among them
+
+  table(support::random_source& random, std::int64_t tokens, std::int64_t experts, support::adversary kind)
+      : values(support::adversarial_values(random, static_cast<std::size_t>(tokens * (experts + 5)), kind)),
+        view(values.data(), tokens, experts, experts + 5) {
+    for (std::int64_t e = 0; e < experts; ++e)
+      capacities.push_back(static_cast<std::int64_t>(random.below(static_cast<std::size_t>(tokens) + 3)) - 1);
+  }
+  merge::expert_side own() const { return {view, 0, capacities.data()}; }
+  merge::expert_side same() const { return {view, view.rows / 3 + 1, nullptr}; }
+};
+
+void expect_as_host(const merge::expert_side& expert) {
+  SCOPED_TRACE(::testing::Message() << "T=" << expert.affinity.rows << " E=" << expert.affinity.cols << " "
+                                    << simt::next_schedule());
+  EXPECT_EQ(found_by_device(expert), found_by_host(expert));
+}
+
+// Tables that are staged in shared memory and (T = 1200) one that is not.
 TEST(DeviceExpertThresholds, AreTheHosts) {
   support::random_source random(1);
-  for (const std::int64_t tokens : {0, 1, 31, 32, 33, 257, 1200}) {
-    for (const std::int64_t experts : {1, 7, 13, 64, 257, 1024}) {
-      if (tokens * experts > 20000) continue;
-      for (const support::adversary kind :
-           {support::adversary::mixed, support::adversary::ties, support::adversary::constant}) {
-        SCOPED_TRACE(::testing::Message() << "T=" << tokens << " E=" << experts << " " << support::name_of(kind));
-        const std::int64_t stride = experts + 5;
-        const auto values = support::adversarial_values(random, static_cast<std::size_t>(tokens * stride), kind);
-        std::vector<std::int64_t> capacities;
-        for (std::int64_t e = 0; e < experts; ++e)
-          capacities.push_back(static_cast<std::int64_t>(random.below(static_cast<std::size_t>(tokens) + 3)) - 1);
-        merge::expert_side own{{values.data(), tokens, experts, stride}, 0, capacities.data()};
-        merge::expert_side same{{values.data(), tokens, experts, stride}, tokens / 3 + 1, nullptr};
-        for (const merge::expert_side& expert : {own, same}) {
-          const std::vector<std::uint64_t> expected = found_by_host(expert);
-          if (experts < 100) {
-            simt::under_every_schedule([&] { EXPECT_EQ(found_by_device(expert), expected); });
-          } else {
-            EXPECT_EQ(found_by_device(expert), expected);
-          }
-        }
-      }
+  const std::vector<std::pair<std::int64_t, std::int64_t>> shapes = {{0, 7},   {1, 1},    {31, 13}, {32, 64},
+                                                                     {33, 72}, {257, 13}, {1200, 9}};
+  for (const auto& [tokens, experts] : shapes) {
+    for (const support::adversary kind :
+         {support::adversary::mixed, support::adversary::ties, support::adversary::constant}) {
+      const table scores(random, tokens, experts, kind);
+      expect_as_host(scores.own());
+      expect_as_host(scores.same());
     }
+  }
+  for (const std::int64_t experts : {257, 576, 1024})
+    expect_as_host(table(random, 33, experts, support::adversary::mixed).own());
+}
+
+TEST(DeviceExpertThresholds, AreTheSameUnderEverySchedule) {
+  support::random_source random(3);
+  const table staged(random, 200, 9, support::adversary::ties);
+  const table read_again(random, 1200, 3, support::adversary::mixed);
+  for (const merge::expert_side& expert : {staged.own(), read_again.own()}) {
+    const std::vector<std::uint64_t> expected = found_by_host(expert);
+    simt::under_every_schedule([&] { EXPECT_EQ(found_by_device(expert), expected); });
   }
 }
 

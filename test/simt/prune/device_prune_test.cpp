@@ -278,9 +278,9 @@ __global__ void prune_in_one_block(Rule rule, assignment_view a, prune::batch_fa
   RESONANCE_SHARED_ARRAY(std::uint64_t, team_scratch, block_team::scratch_words);
   RESONANCE_SHARED_ARRAY(std::uint64_t, shared, words * 8);
   const block_team block(team_scratch);
-  const std::uint64_t best = prune::best_affinities(block, a, 0, a.tokens, token_best);
+  const std::uint64_t best = prune::best_affinities(block, a, 0, static_cast<std::uint32_t>(a.tokens), token_best);
   block.sync();
-  batch.delta_max = best != 0 ? token_best[packed_index(best)] : -std::numeric_limits<float>::infinity();
+  batch.delta_max = prune::best_affinity(best);
   const auto prune_with = [&](const auto& team, std::int32_t first, std::int32_t step, std::uint64_t* own) {
     for (std::int32_t e = first; e < a.experts; e += step) {
       const detail::expert_members members = lists.of(e);

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// cuda-smoke-balance T E K H: router statistics and the separation of tokens, against the host backend.
+#include <resonance/balance/device_balance.cuh>
+#include <resonance/balance/host_balance.hpp>
+#include <resonance/core/executor.hpp>
+
+#include "support.hpp"
+
+namespace {
+
+namespace balance = resonance::balance;
+
+void compare_statistics(smoke::comparison& comparison, const smoke::shape& shape, const std::vector<float>& logits,
+                        const smoke::device_array<float>& device_logits) {
+  const resonance::serial_executor executor;
+  std::vector<double> expected_mean(static_cast<std::size_t>(shape.experts));
+  std::vector<double> expected_z(1);
+  std::vector<unsigned char> memory(
+      balance::host_router_statistics_workspace_bytes(executor, shape.tokens, shape.experts));
+  smoke::require(balance::host_router_statistics(
+                     executor, resonance::matrix_view<const float>(logits.data(), shape.tokens, shape.experts),
+                     expected_mean.data(), expected_z.data(), {memory.data(), memory.size()}),
+                 "host_router_statistics");
+
+  const smoke::device_array<double> mean(expected_mean.size());
+  const smoke::device_array<double> z(1);
+  const std::size_t bytes = balance::device_router_statistics_workspace_bytes(shape.tokens, shape.experts);
+  const smoke::device_array<unsigned char> workspace(bytes);
+  smoke::require(balance::device_router_statistics(
+                     {}, resonance::matrix_view<const float>(device_logits.data(), shape.tokens, shape.experts),
+                     mean.data(), z.data(), {workspace.data(), bytes}),
+                 "device_router_statistics");
+  comparison.synchronize();
+  comparison.same("mean_probability", expected_mean, mean.to_host());
+  comparison.same("z_loss", expected_z, z.to_host());
+}
+
+void compare_separation(smoke::comparison& comparison, const smoke::shape& shape, smoke::generator& numbers) {
+  const std::vector<float> x = smoke::random_values(numbers, shape.tokens * shape.hidden);
+  std::vector<std::int32_t> ids;
+  for (std::int64_t slot = 0; slot < shape.tokens * shape.top_k; ++slot)
+    ids.push_back(static_cast<std::int32_t>(numbers.below(shape.experts + 1)) - 1);
+  const smoke::device_array<float> device_x(x);
+  const smoke::device_array<std::int32_t> device_ids(ids);
+
+  resonance::assignment_view on_host;
+  on_host.tokens = shape.tokens;
+  on_host.experts = shape.experts;
+  on_host.slots_per_token = shape.top_k;
+  resonance::assignment_view on_device = on_host;
+  on_host.ids = ids.data();
+  on_device.ids = device_ids.data();
+  std::vector<double> expected(1);
+  std::vector<unsigned char> memory(balance::host_calinski_harabasz_workspace_bytes(shape.hidden, shape.experts));
+  smoke::require(
+      balance::host_calinski_harabasz(resonance::serial_executor{},
+                                      resonance::matrix_view<const float>(x.data(), shape.tokens, shape.hidden),
+                                      on_host, expected.data(), {memory.data(), memory.size()}),
+      "host_calinski_harabasz");
+
+  const smoke::device_array<double> ratio(1);
+  const std::size_t bytes = balance::device_calinski_harabasz_workspace_bytes(shape.hidden, shape.experts);
+  const smoke::device_array<unsigned char> workspace(bytes);
+  smoke::require(balance::device_calinski_harabasz(
+                     {}, resonance::matrix_view<const float>(device_x.data(), shape.tokens, shape.hidden), on_device,
+                     ratio.data(), {workspace.data(), bytes}),
+                 "device_calinski_harabasz");
+  comparison.synchronize();
+  comparison.same("calinski_harabasz", expected, ratio.to_host());
+}
+
+}  // namespace
+
+int main(int count, char** values) {
+  const smoke::shape shape = smoke::parse(count, values, {40, 72, 2, 40});
+  smoke::require(shape.experts >= 1 && shape.top_k >= 1, "E and K are 1 at least");
+  smoke::generator numbers;
+  const std::vector<float> logits = smoke::random_values(numbers, shape.tokens * shape.experts);
+  smoke::comparison comparison("balance");
+  compare_statistics(comparison, shape, logits, smoke::device_array<float>(logits));
+  compare_separation(comparison, shape, numbers);
+  return comparison.finish();
+}
