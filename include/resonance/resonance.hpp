@@ -37,6 +37,7 @@
 #include <resonance/token_choice/host_token_choice.hpp>
 #include <resonance/token_choice/host_weights.hpp>
 #include <resonance/token_choice/policies.hpp>
+#include <resonance/token_choice/selection_values.hpp>
 #include <resonance/version.hpp>
 
 #endif

@@ -7,6 +7,7 @@
 #include <resonance/affinity/input.hpp>
 #include <resonance/affinity/kernel_affinity.cuh>
 #include <resonance/affinity/warp_affinity.cuh>
+#include <resonance/config.hpp>
 #include <resonance/core/launch.cuh>
 #include <resonance/core/std.hpp>
 #include <resonance/core/status.hpp>
@@ -15,6 +16,7 @@
 
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! How many warps share a block, and where their rows lie.
 template <class Source>
@@ -38,9 +40,11 @@ struct affinity_layout {
   std::int64_t workspace_floats() const { return in_shared ? 0 : blocks * warps * row_bytes / 4; }
 };
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace detail
 
 namespace affinity {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! Bytes of workspace that device_affinity needs: none up to some 3000 experts; beyond, 16 E per warp at most.
 template <class Metric, class Input>
@@ -111,6 +115,7 @@ status device_scores(const device_stream& on, const Score& score, matrix_view<co
                         detail::kernel_scores<Score>, score, m, on.num_tokens);
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace affinity
 RESONANCE_NAMESPACE_END
 

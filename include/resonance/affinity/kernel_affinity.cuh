@@ -16,13 +16,14 @@
 
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 inline constexpr int affinity_threads = 128;
 
 //! One warp per `Source::block` tokens. Rows are made in shared memory, or in `memory` (block * E floats per warp) where
 //! they do not fit.
 template <class Source>
-__global__ void __launch_bounds__(affinity_threads)
+__global__ void __launch_bounds__(affinity_threads, 1)
     kernel_affinity(Source source, matrix_view<float> affinity, float* memory, const std::int64_t* num_tokens) {
   RESONANCE_DYNAMIC_SHARED(shared);
   wait_for_previous_kernel();
@@ -63,7 +64,7 @@ struct score_lines {
 
 //! One warp per line. The warps of a block take neighbouring lines, so that columns share their sectors.
 template <class Score>
-__global__ void __launch_bounds__(affinity_threads)
+__global__ void __launch_bounds__(affinity_threads, 1)
     kernel_scores(Score score, score_lines m, const std::int64_t* num_tokens) {
   wait_for_previous_kernel();
   const std::int64_t lines = m.by_column ? m.lines : live_tokens(m.lines, num_tokens);
@@ -79,6 +80,7 @@ __global__ void __launch_bounds__(affinity_threads)
   }
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace detail
 RESONANCE_NAMESPACE_END
 

@@ -15,6 +15,7 @@
 
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 inline constexpr int statistics_threads = 256;
 
@@ -42,9 +43,11 @@ struct scatter_workspace {
   }
 };
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace detail
 
 namespace balance {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! Bytes of workspace that device_router_statistics needs: 8 (E + 1) per 256 tokens.
 inline std::size_t device_router_statistics_workspace_bytes(std::int64_t tokens, std::int64_t experts) {
@@ -131,6 +134,7 @@ status device_calinski_harabasz(const device_stream& on, matrix_view<const Row> 
                         static_cast<const double*>(scratch.within), x.cols, ratio);
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace balance
 RESONANCE_NAMESPACE_END
 

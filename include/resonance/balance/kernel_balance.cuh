@@ -15,6 +15,7 @@
 
 RESONANCE_NAMESPACE_BEGIN
 namespace balance {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! One block per tile of tokens; dynamic shared memory for `room` floats.
 template <int Threads, class Row>
@@ -87,6 +88,7 @@ __global__ __launch_bounds__(Threads) void kernel_scatter_ratio(const double* be
   if (block_thread() == 0) store(ratio, detail::scatter_ratio(total_between, total_within));
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace balance
 RESONANCE_NAMESPACE_END
 

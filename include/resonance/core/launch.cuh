@@ -4,19 +4,18 @@
 #ifndef RESONANCE_CORE_LAUNCH_CUH
 #define RESONANCE_CORE_LAUNCH_CUH
 
-#include <cstddef>
-#include <cstdint>
-
 #include <resonance/config.hpp>
 #include <resonance/core/collectives.cuh>
 #include <resonance/core/status.hpp>
+#include <resonance/core/std.hpp>
 
-#if !defined(RESONANCE_SIMT)
+#if !defined(RESONANCE_SIMT) && !defined(__CUDACC_RTC__)
 #include <cuda_runtime.h>
 #endif
 
 RESONANCE_NAMESPACE_BEGIN
 
+#if !defined(__CUDACC_RTC__)
 //! Where device functions launch. They allocate nothing, synchronize nothing and can be captured in a graph.
 struct device_stream {
   cudaStream_t stream = nullptr;
@@ -27,6 +26,7 @@ struct device_stream {
   //! the workspace: a captured graph serves changing T. Null: T. Outputs of the missing tokens stay untouched.
   const std::int64_t* num_tokens = nullptr;
 };
+#endif
 
 //! The tokens to work on: `most`, or what device_stream::num_tokens says.
 RESONANCE_DEVICE std::int64_t live_tokens(std::int64_t most, const std::int64_t* num_tokens) {
@@ -46,6 +46,7 @@ struct launch_shape {
 //! Blocks that a grid may have; bodies stride over what is left.
 inline constexpr std::int64_t most_blocks = 0x7fffffff;
 
+#if !defined(__CUDACC_RTC__)
 inline status launch_status(cudaError_t error) {
   return error == cudaSuccess ? status{} : status{status_code::launch_failed, cudaGetErrorName(error)};
 }
@@ -79,6 +80,7 @@ status launch(const device_stream& on, const launch_shape& shape, void (*kernel)
   return launch_status(cudaGetLastError());
 #endif
 }
+#endif
 
 //! Shared memory that every architecture gives a block without being asked: what the bodies plan for.
 inline constexpr std::size_t shared_bytes_per_block = 48 * 1024;

@@ -28,7 +28,15 @@ RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::uint32_t order_key(float score
 
 //! Key and index in one word: the largest word is the best pair, ties to the lower index. `index` < 2^32 - 1.
 RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::uint64_t pack_key(std::uint32_t key, std::uint32_t index) {
+#if defined(__CUDA_ARCH__)
+  // Two registers are the word. Shifts and masks of 64 bits say the same, but not in every PTX tool's reading of their
+  // constants.
+  std::uint64_t packed;
+  asm("mov.b64 %0, {%1, %2};" : "=l"(packed) : "r"(0xffffffffu - index), "r"(key));
+  return packed;
+#else
   return (static_cast<std::uint64_t>(key) << 32) | (0xffffffffu - index);
+#endif
 }
 
 RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::uint32_t packed_key(std::uint64_t packed) {
@@ -36,7 +44,13 @@ RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::uint32_t packed_key(std::uint6
 }
 
 RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::uint32_t packed_index(std::uint64_t packed) {
+#if defined(__CUDA_ARCH__)
+  std::uint32_t low;
+  asm("{ .reg .b32 high; mov.b64 {%0, high}, %1; }" : "=r"(low) : "l"(packed));
+  return 0xffffffffu - low;
+#else
   return 0xffffffffu - static_cast<std::uint32_t>(packed);
+#endif
 }
 
 //! An affinity as the rest of the library reads it: NaN becomes -inf ("absent"), +inf the largest finite value of the

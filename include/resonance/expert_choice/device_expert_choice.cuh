@@ -18,6 +18,7 @@
 
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! Most threads of a block that sorts one expert's keys, and most keys that it sorts in shared memory.
 inline constexpr int expert_choice_threads = 256;
@@ -58,9 +59,11 @@ struct candidate_workspace {
   }
 };
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace detail
 
 namespace expert_choice {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! Bytes of workspace that device_expert_choice over all tokens needs: 8 E min(C, T) and 4 E.
 inline std::size_t device_expert_choice_workspace_bytes(std::int64_t tokens, std::int64_t experts, const options& o) {
@@ -148,6 +151,7 @@ inline status device_expert_choice(const device_stream& on, const assignment_vie
                         out);
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace expert_choice
 RESONANCE_NAMESPACE_END
 

@@ -17,6 +17,7 @@
 
 RESONANCE_NAMESPACE_BEGIN
 namespace expert_choice {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! One block per eight experts; with dynamic shared memory for the keys if `staged`.
 template <int Threads>
@@ -70,6 +71,7 @@ __global__ __launch_bounds__(Threads) void kernel_choose_candidates(assignment_v
       out.token_scores != nullptr ? out.token_scores + e * o.capacity : nullptr);
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace expert_choice
 RESONANCE_NAMESPACE_END
 

@@ -16,6 +16,7 @@
 
 RESONANCE_NAMESPACE_BEGIN
 namespace merge {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! Bytes of workspace that device_expert_thresholds needs: none, since what does not fit shared memory is read again.
 constexpr std::size_t device_expert_thresholds_workspace_bytes(std::int64_t, std::int64_t) { return 0; }
@@ -47,6 +48,7 @@ inline status device_expert_thresholds(const device_stream& on, const expert_sid
                         kernel_expert_thresholds<column_threads>, expert, on.num_tokens, staged > 0, thresholds);
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace merge
 RESONANCE_NAMESPACE_END
 

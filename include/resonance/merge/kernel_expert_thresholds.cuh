@@ -14,6 +14,7 @@
 
 RESONANCE_NAMESPACE_BEGIN
 namespace merge {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! One block per eight experts; with dynamic shared memory for the keys if `staged`.
 template <int Threads>
@@ -29,6 +30,7 @@ __global__ __launch_bounds__(Threads, 1) void kernel_expert_thresholds(expert_si
   block_expert_thresholds(scratch[0], columns, expert, thresholds);
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace merge
 RESONANCE_NAMESPACE_END
 

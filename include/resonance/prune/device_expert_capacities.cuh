@@ -19,6 +19,7 @@
 
 RESONANCE_NAMESPACE_BEGIN
 namespace prune {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! Bytes of workspace that device_expert_capacities needs: none, since what does not fit shared memory is read again.
 template <class Rule>
@@ -60,6 +61,7 @@ status device_expert_capacities(const device_stream& on, const Rule& rule, matri
                         on.num_tokens, staged > 0, capacities);
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace prune
 RESONANCE_NAMESPACE_END
 

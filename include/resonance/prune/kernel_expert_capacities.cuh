@@ -16,6 +16,7 @@
 
 RESONANCE_NAMESPACE_BEGIN
 namespace prune {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! One block per eight experts; with dynamic shared memory for the keys if `staged`. delta_max: null = batch's.
 template <int Threads, class Rule>
@@ -34,6 +35,7 @@ __global__ __launch_bounds__(Threads, 1) void kernel_expert_capacities(Rule rule
   block_expert_capacities(scratch[0], columns, rule, batch, capacity_cap, capacities);
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace prune
 RESONANCE_NAMESPACE_END
 

@@ -34,7 +34,7 @@ inline constexpr int delta_max_threads = 1024;
 
 //! The largest affinity that the tokens chose, by one block.
 template <int Threads>
-__global__ void __launch_bounds__(Threads)
+__global__ void __launch_bounds__(Threads, 1)
     kernel_delta_max(assignment_view choices, const std::int64_t* num_tokens, float* delta_max) {
   RESONANCE_SHARED_ARRAY(std::uint64_t, team_words, block_team::scratch_words);
   wait_for_previous_kernel();

@@ -7,7 +7,6 @@
 #include <resonance/config.hpp>
 #include <resonance/core/block_group.cuh>
 #include <resonance/core/collectives.cuh>
-#include <resonance/core/device_group.cuh>
 #include <resonance/core/expert_members.cuh>
 #include <resonance/core/kernel_group.cuh>
 #include <resonance/core/launch.cuh>
@@ -83,7 +82,7 @@ struct list_chosen {
 
 //! First launch: a block chooses for `row_tokens` tokens, then tells the next launch what it chose.
 template <class Source, class Score, class Selection, int Size, int Deepest, class After>
-__global__ void __launch_bounds__(token_choice_threads)
+__global__ void __launch_bounds__(token_choice_threads, 1)
     kernel_route_choice(Source source, token_choice::row_rules<Score, Selection> rules,
                         token_choice::choice_outputs out, std::int64_t row_tokens, After after,
                         const std::int64_t* num_tokens) {
@@ -119,7 +118,7 @@ struct route_experts {
 
 //! Second launch, a block per expert: its members, their ranks, its capacity and, unless that is shared, the cut.
 template <int Threads, class Rule, class Order, bool Shared>
-__global__ void __launch_bounds__(Threads) kernel_route_experts(Rule rule, route_experts r) {
+__global__ void __launch_bounds__(Threads, 1) kernel_route_experts(Rule rule, route_experts r) {
   RESONANCE_SHARED_ARRAY(std::uint64_t, team_words, block_team::scratch_words);
   RESONANCE_SHARED_ARRAY(std::uint64_t, shared, prune_shared_words);
   wait_for_previous_kernel();
@@ -149,7 +148,7 @@ __global__ void __launch_bounds__(Threads) kernel_route_experts(Rule rule, route
 
 //! The cut at the largest capacity, a block per expert.
 template <int Threads, class Rule, class Order>
-__global__ void __launch_bounds__(Threads) kernel_route_cut(route_experts r) {
+__global__ void __launch_bounds__(Threads, 1) kernel_route_cut(route_experts r) {
   RESONANCE_SHARED_ARRAY(std::uint64_t, team_words, block_team::scratch_words);
   RESONANCE_SHARED_ARRAY(std::uint64_t, shared, prune_shared_words);
   wait_for_previous_kernel();
@@ -166,7 +165,7 @@ __global__ void __launch_bounds__(Threads) kernel_route_cut(route_experts r) {
 
 //! Last launch, a block per tile of slots: the rows of what was kept, from counts by row.
 template <int Threads, class Index>
-__global__ void __launch_bounds__(Threads)
+__global__ void __launch_bounds__(Threads, 1)
     kernel_route_place(assignment_view kept, slot_experts experts, const std::int64_t* num_tokens,
                        std::int64_t tile_slots, std::int64_t row_slots, const std::uint32_t* counts,
                        rows_by_slot<Index> placement) {
@@ -275,7 +274,7 @@ RESONANCE_DEVICE void choose_small(const Source& source, const token_choice::row
 //! The whole route of a small batch, by one block. Prunes: false where everything chosen is kept. The tile shapes are
 //! branches of one kernel here, not kernels: all but the choice would be compiled once more for each.
 template <int Threads, bool Prunes, class Source, class Score, class Selection, class Rule, class Order, class Index>
-__global__ void __launch_bounds__(Threads)
+__global__ void __launch_bounds__(Threads, 1)
     kernel_route_small(Source source, token_choice::row_rules<Score, Selection> rules,
                        token_choice::choice_outputs chosen, Rule rule, small_route r, slot_experts of_plan,
                        rows_by_slot<Index> rows_of_plan) {

@@ -4,18 +4,20 @@
 #ifndef RESONANCE_TOKEN_CHOICE_DEVICE_TOKEN_CHOICE_CUH
 #define RESONANCE_TOKEN_CHOICE_DEVICE_TOKEN_CHOICE_CUH
 
+#include <resonance/config.hpp>
 #include <resonance/core/launch.cuh>
 #include <resonance/core/std.hpp>
 #include <resonance/core/status.hpp>
 #include <resonance/core/views.hpp>
 #include <resonance/core/workspace.hpp>
 #include <resonance/token_choice/checks.hpp>
-#include <resonance/token_choice/device_selection.hpp>
+#include <resonance/token_choice/selection_values.hpp>
 #include <resonance/token_choice/kernel_token_choice.cuh>
 #include <resonance/token_choice/policies.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 template <int Value>
 using constant = std::integral_constant<int, Value>;
@@ -87,9 +89,11 @@ status launch_tile_rows(const device_stream& on, const Source& source,
   });
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace detail
 
 namespace token_choice {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! Bytes of workspace that device_token_choice needs: none up to K = 32 and some 4000 experts; beyond, where a row does
 //! not fit shared memory, about 16 E + 12 K per token, for 1024 tokens at most.
@@ -145,6 +149,7 @@ status device_token_choice(const device_stream& on, const Source& source, const 
                         rows.bytes_per_block, out, on.num_tokens);
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace token_choice
 RESONANCE_NAMESPACE_END
 

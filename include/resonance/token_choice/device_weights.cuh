@@ -4,6 +4,7 @@
 #ifndef RESONANCE_TOKEN_CHOICE_DEVICE_WEIGHTS_CUH
 #define RESONANCE_TOKEN_CHOICE_DEVICE_WEIGHTS_CUH
 
+#include <resonance/config.hpp>
 #include <resonance/core/launch.cuh>
 #include <resonance/core/std.hpp>
 #include <resonance/core/status.hpp>
@@ -14,6 +15,7 @@
 
 RESONANCE_NAMESPACE_BEGIN
 namespace token_choice {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! Weighs the slots that every token holds, from the rows of affinity, as token choice would.
 //!
@@ -36,6 +38,7 @@ status device_weights(const device_stream& on, matrix_view<const float> affinity
                         detail::kernel_weights<Score>, affinity, assignments, score, o, weights, on.num_tokens);
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace token_choice
 RESONANCE_NAMESPACE_END
 

@@ -14,6 +14,7 @@
 
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! Tokens by the tiles of a block: shared memory and the walk over the tokens.
 template <class Source, class Chooser>
@@ -73,7 +74,7 @@ inline constexpr int token_choice_threads = 128;
 inline constexpr int row_block_threads = 256;
 
 template <class Source, class Score, class Selection, int Size, int Deepest>
-__global__ void __launch_bounds__(token_choice_threads)
+__global__ void __launch_bounds__(token_choice_threads, 1)
     kernel_token_choice(Source source, token_choice::row_rules<Score, Selection> rules,
                         token_choice::choice_outputs out, const std::int64_t* num_tokens) {
   RESONANCE_DYNAMIC_SHARED(shared);
@@ -89,7 +90,7 @@ __global__ void __launch_bounds__(token_choice_threads)
 //! `memory`: `bytes_per_block` of global memory for each block, or null: then the row is in dynamic shared memory.
 //! The source's scratch comes first in dynamic shared memory either way.
 template <class Source, class Score, class Selection>
-__global__ void __launch_bounds__(row_block_threads)
+__global__ void __launch_bounds__(row_block_threads, 1)
     kernel_token_choice_by_block(Source source, token_choice::row_rules<Score, Selection> rules, std::int32_t deepest,
                                  unsigned char* memory, std::int64_t bytes_per_block,
                                  token_choice::choice_outputs out, const std::int64_t* num_tokens) {
@@ -117,6 +118,7 @@ __global__ void __launch_bounds__(row_block_threads)
   }
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace detail
 RESONANCE_NAMESPACE_END
 

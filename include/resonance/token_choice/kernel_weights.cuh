@@ -13,11 +13,12 @@
 
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
+RESONANCE_ARCH_NAMESPACE_BEGIN
 
 inline constexpr int weights_threads = 128;
 
 template <class Score>
-__global__ void __launch_bounds__(weights_threads)
+__global__ void __launch_bounds__(weights_threads, 1)
     kernel_weights(matrix_view<const float> affinity, assignment_view assignments, Score score, token_choice::options o,
                    float* weights, const std::int64_t* num_tokens) {
   wait_for_previous_kernel();
@@ -27,6 +28,7 @@ __global__ void __launch_bounds__(weights_threads)
     token_choice::warp_weights(warp_team{}, score, o, affinity.row(token), assignments, token, weights);
 }
 
+RESONANCE_ARCH_NAMESPACE_END
 }  // namespace detail
 RESONANCE_NAMESPACE_END
 

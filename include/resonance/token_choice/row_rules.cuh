@@ -13,7 +13,7 @@
 #include <resonance/core/std.hpp>
 #include <resonance/core/vector_io.cuh>
 #include <resonance/core/views.hpp>
-#include <resonance/token_choice/device_selection.hpp>
+#include <resonance/token_choice/selection_values.hpp>
 #include <resonance/token_choice/group_best.hpp>
 #include <resonance/token_choice/policies.hpp>
 #include <resonance/token_choice/weights.hpp>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! \file
 //! How a token choice policy travels into a kernel: by value, without pointers to host memory.
-#ifndef RESONANCE_TOKEN_CHOICE_DEVICE_SELECTION_HPP
-#define RESONANCE_TOKEN_CHOICE_DEVICE_SELECTION_HPP
+#ifndef RESONANCE_TOKEN_CHOICE_SELECTION_VALUES_HPP
+#define RESONANCE_TOKEN_CHOICE_SELECTION_VALUES_HPP
 
 #include <resonance/config.hpp>
 #include <resonance/core/std.hpp>
