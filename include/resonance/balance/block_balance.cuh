@@ -71,7 +71,7 @@ RESONANCE_DEVICE softmax_terms warp_router_row(const Row* row, std::int64_t expe
   warp.sync();
   const float total =
       tile_ordered_sum(warp, 0, experts, [&](float sum, std::int64_t e) { return sum + probabilities[e]; });
-  warp.sync();  // all have read what is overwritten now
+  warp.sync();       // all have read what is overwritten now
   if (total > 0.0f)  // else all of them are 0
     for (std::int64_t e = warp.rank(); e < experts; e += warp.size())
       probabilities[e] = math::divide(probabilities[e], total);

@@ -39,16 +39,13 @@ struct column_keys {
     return {scores, first, left < columns_per_block ? static_cast<int>(left) : columns_per_block, live, staged};
   }
 
-  //! Fills `staged`, by all threads of the block; with a barrier.
+  //! Fills `staged`, by all threads of the block. Each stages the entries that block_select has it read, so that there
+  //! is no barrier; who reads others' entries needs one.
   RESONANCE_DEVICE void stage() const {
-    if (staged == nullptr) return;
     const int column = block_thread() % columns_per_block;
-    if (column < columns) {
-      for (std::int64_t row = block_thread() / columns_per_block; row < rows;
-           row += block_threads() / columns_per_block)
-        staged[row * columns_per_block + column] = read(column, row);
-    }
-    sync_block();
+    if (staged == nullptr || column >= columns) return;
+    for (std::int64_t row = block_thread() / columns_per_block; row < rows; row += block_threads() / columns_per_block)
+      staged[row * columns_per_block + column] = read(column, row);
   }
 
   //! The order key of one score.

@@ -52,7 +52,7 @@ RESONANCE_DEVICE float best_affinity(std::uint64_t packed) {
 //! Inputs     assignments: ids, affinity
 //! Outputs    token_best float[T], -inf where there is none; the tile's best as a packed_best, in every thread
 //! Cost       8 bytes per slot
-//! Example    test/simt/prune/device_prune_test.cpp
+//! Example    test/simt/prune/block_prune_test.cpp
 template <class Team>
 RESONANCE_DEVICE std::uint64_t best_affinities(const Team& team, const assignment_view& a, std::uint32_t begin,
                                                std::uint32_t end, float* token_best) {
@@ -91,7 +91,7 @@ RESONANCE_DEVICE float largest_affinity(const Team& team, const std::uint64_t* t
 //!            taken, a rank that nobody claims has no mass
 //! Contract   integer sums: the host's result, whatever the team's size
 //! Cost       12 bytes per member
-//! Example    test/simt/prune/device_prune_test.cpp
+//! Example    test/simt/prune/block_prune_test.cpp
 template <class Team>
 RESONANCE_DEVICE std::int64_t mass_capacity(const Team& team, const affinity_mass& rule,
                                             const detail::expert_members& members, const float* affinity,
@@ -152,7 +152,7 @@ RESONANCE_DEVICE std::int64_t mass_capacity(const Team& team, const affinity_mas
 //! Inputs     batch: the facts, with the tokens that there are and their delta_max
 //!            assignments: affinity and rank_in_expert, for affinity_mass only
 //! Contract   the host's result; scratch.shared may be used anew on return
-//! Example    test/simt/prune/device_prune_test.cpp
+//! Example    test/simt/prune/block_prune_test.cpp
 template <class Team, class Rule>
 RESONANCE_DEVICE std::int64_t expert_capacity(const Team& team, const Rule& rule, const batch_facts& batch,
                                               std::int64_t capacity_cap, std::int32_t expert,
@@ -218,7 +218,7 @@ RESONANCE_DEVICE void sum_masses(const Team& team, const detail::expert_members&
 //!            not out.capacities, not out.delta_max
 //! Contract   the host's result to the bit, masses included; a rank outside [0, |A_i|) is dropped
 //! Cost       24 bytes per member; a drop order by key also ranks them (team_rank_list); linear
-//! Example    test/simt/prune/device_prune_test.cpp
+//! Example    test/simt/prune/block_prune_test.cpp
 template <class Rule, class Order, class Team>
 RESONANCE_DEVICE void cut_members(const Team& team, std::int32_t expert, std::int64_t capacity,
                                   const detail::expert_members& members, const assignment_view& a,
@@ -268,7 +268,7 @@ RESONANCE_DEVICE void cut_members(const Team& team, std::int32_t expert, std::in
 //! Both steps of one expert: its capacity, then the cut. For the rules that do not share one capacity.
 //!
 //! Threads, Inputs, Outputs, Contract  as expert_capacity and cut_members; also out.capacities
-//! Example    test/simt/prune/device_prune_test.cpp
+//! Example    test/simt/prune/block_prune_test.cpp
 template <class Order, class Team, class Rule>
 RESONANCE_DEVICE void prune_expert(const Team& team, const Rule& rule, const batch_facts& batch,
                                    std::int64_t capacity_cap, std::int32_t expert,
@@ -296,7 +296,7 @@ RESONANCE_DEVICE std::int64_t largest_capacity(const Team& team, const std::int6
 //! Threads    any number, a thread per token; no barrier
 //! Contract   a token's weights are added in slot order, as on the host
 //! Cost       8 bytes per slot
-//! Example    test/simt/prune/device_prune_test.cpp
+//! Example    test/simt/prune/block_prune_test.cpp
 RESONANCE_DEVICE void renormalize_tokens(const assignment_view& a, std::int64_t first, std::int64_t end,
                                          std::int64_t step, float* weights) {
   for (std::int64_t token = first; token < end; token += step) {

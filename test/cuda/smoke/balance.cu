@@ -26,11 +26,11 @@ void compare_statistics(smoke::comparison& comparison, const smoke::shape& shape
   const smoke::device_array<double> z(1);
   const std::size_t bytes = balance::device_router_statistics_workspace_bytes(shape.tokens, shape.experts);
   const smoke::device_array<unsigned char> workspace(bytes);
-  smoke::require(balance::device_router_statistics(
-                     {}, resonance::matrix_view<const float>(device_logits.data(), shape.tokens, shape.experts),
-                     mean.data(), z.data(), {workspace.data(), bytes}),
-                 "device_router_statistics");
-  comparison.synchronize();
+  comparison.run("device_router_statistics", [&](const resonance::device_stream& on) {
+    return balance::device_router_statistics(
+        on, resonance::matrix_view<const float>(device_logits.data(), shape.tokens, shape.experts), mean.data(),
+        z.data(), {workspace.data(), bytes});
+  });
   comparison.same("mean_probability", expected_mean, mean.to_host());
   comparison.same("z_loss", expected_z, z.to_host());
 }
@@ -61,11 +61,11 @@ void compare_separation(smoke::comparison& comparison, const smoke::shape& shape
   const smoke::device_array<double> ratio(1);
   const std::size_t bytes = balance::device_calinski_harabasz_workspace_bytes(shape.hidden, shape.experts);
   const smoke::device_array<unsigned char> workspace(bytes);
-  smoke::require(balance::device_calinski_harabasz(
-                     {}, resonance::matrix_view<const float>(device_x.data(), shape.tokens, shape.hidden), on_device,
-                     ratio.data(), {workspace.data(), bytes}),
-                 "device_calinski_harabasz");
-  comparison.synchronize();
+  comparison.run("device_calinski_harabasz", [&](const resonance::device_stream& on) {
+    return balance::device_calinski_harabasz(
+        on, resonance::matrix_view<const float>(device_x.data(), shape.tokens, shape.hidden), on_device, ratio.data(),
+        {workspace.data(), bytes});
+  });
   comparison.same("calinski_harabasz", expected, ratio.to_host());
 }
 

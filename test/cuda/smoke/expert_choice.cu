@@ -26,11 +26,10 @@ void compare_choices(smoke::comparison& comparison, const Source& on_host, std::
   const smoke::device_array<std::int32_t> ids(slots);
   const smoke::device_array<float> scores(slots);
   const smoke::device_array<unsigned char> workspace(device_bytes);
-  smoke::require(
-      expert_choice::device_expert_choice(resonance::device_stream{}, on_device, o, {ids.data(), scores.data()},
-                                          resonance::workspace_view{workspace.data(), device_bytes}),
-      "device_expert_choice");
-  comparison.synchronize();
+  comparison.run("device_expert_choice", [&](const resonance::device_stream& on) {
+    return expert_choice::device_expert_choice(on, on_device, o, {ids.data(), scores.data()},
+                                               {workspace.data(), device_bytes});
+  });
   comparison.same("token_ids", expected_ids, ids.to_host());
   comparison.same("token_scores", expected_scores, scores.to_host());
 }

@@ -58,10 +58,10 @@ void compare_merges(smoke::comparison& comparison, const merge_inputs& on_host, 
   merged_arrays<smoke::device_array> found(slots, tokens);
   const std::size_t bytes = merge::device_merge_workspace_bytes<Policy>(tokens, experts, top_k, most);
   const smoke::device_array<unsigned char> workspace(bytes);
-  smoke::require(merge::device_merge(resonance::device_stream{}, Policy{}, on_device.choices, on_device.expert,
-                                     found.buffers(slots), resonance::workspace_view{workspace.data(), bytes}),
-                 "device_merge");
-  comparison.synchronize();
+  comparison.run("device_merge", [&](const resonance::device_stream& on) {
+    return merge::device_merge(on, Policy{}, on_device.choices, on_device.expert, found.buffers(slots),
+                               {workspace.data(), bytes});
+  });
   auto written = static_cast<std::size_t>(slots);
   if (Policy::adds_expert_choice) {
     written = static_cast<std::size_t>(expected.offsets.back());

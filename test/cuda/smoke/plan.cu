@@ -48,10 +48,9 @@ void compare_plans(smoke::comparison& comparison, const resonance::assignment_vi
   smoke::device_array<std::int64_t> found_rows(2);
   const std::size_t bytes = plan::device_plan_workspace_bytes<std::int32_t>(on_device, options);
   const smoke::device_array<unsigned char> workspace(bytes);
-  smoke::require(plan::device_plan(resonance::device_stream{}, on_device, options, found.outputs(found_rows),
-                                   resonance::workspace_view{workspace.data(), bytes}),
-                 "device_plan");
-  comparison.synchronize();
+  comparison.run("device_plan", [&](const resonance::device_stream& on) {
+    return plan::device_plan(on, on_device, options, found.outputs(found_rows), {workspace.data(), bytes});
+  });
   comparison.same("num_rows", expected_rows, found_rows.to_host());
   comparison.same("tokens_per_expert", expected.counts, found.counts.to_host());
   comparison.same("expert_offsets", expected.offsets, found.offsets.to_host());

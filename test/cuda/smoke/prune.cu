@@ -49,10 +49,9 @@ void compare_prunings(smoke::comparison& comparison, const Rule& rule, const Ord
   pruned_arrays<smoke::device_array> found(on_host.slots(), on_host.experts);
   const std::size_t bytes = prune::device_prune_workspace_bytes<Rule, Order>(on_device);
   const smoke::device_array<unsigned char> workspace(bytes);
-  smoke::require(prune::device_prune(resonance::device_stream{}, rule, order, on_device, options, found.outputs(),
-                                     resonance::workspace_view{workspace.data(), bytes}),
-                 "device_prune");
-  comparison.synchronize();
+  comparison.run("device_prune", [&](const resonance::device_stream& on) {
+    return prune::device_prune(on, rule, order, on_device, options, found.outputs(), {workspace.data(), bytes});
+  });
   comparison.same("capacities", expected.capacities, found.capacities.to_host());
   comparison.same("ids", expected.ids, found.ids.to_host());
   comparison.same("weights", expected.weights, found.weights.to_host());

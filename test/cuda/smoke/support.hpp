@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the smoke programs share: their shape from the command line, device arrays, inputs, and the comparison with the
-// host backend. Plain cudaMalloc, cudaMemcpy and cudaDeviceSynchronize only, which every simulator has.
+// host backend. Plain cudaMalloc, cudaMemcpy and cudaDeviceSynchronize only, which every simulator has. The same sources
+// are compiled for the CPU executor (RESONANCE_SIMT, where device memory is the host's) and for test/gpu
+// (RESONANCE_TEST_GPU: on a stream of its own or in a captured graph).
 #ifndef RESONANCE_TEST_CUDA_SMOKE_SUPPORT_HPP
 #define RESONANCE_TEST_CUDA_SMOKE_SUPPORT_HPP
-
-#include <cuda_runtime.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -13,7 +13,21 @@
 #include <cstring>
 #include <vector>
 
+#include <resonance/core/launch.cuh>
 #include <resonance/core/status.hpp>
+
+#if defined(RESONANCE_SIMT)
+inline cudaError_t cudaMalloc(void** data, std::size_t bytes) {
+  *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  return *data != nullptr ? cudaSuccess : cudaErrorInvalidValue;
+}
+enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost };
+inline cudaError_t cudaMemcpy(void* target, const void* source, std::size_t bytes, cudaMemcpyKind) {
+  std::memcpy(target, source, bytes);
+  return cudaSuccess;
+}
+inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+#endif
 
 namespace smoke {
 
@@ -43,8 +57,19 @@ inline void require(const resonance::status& status, const char* what) {
   std::exit(1);
 }
 
+}  // namespace smoke
+
+#if defined(RESONANCE_TEST_GPU)
+#include <gpu/modes.hpp>
+#endif
+
+namespace smoke {
+
 //! The arguments that are given replace the defaults, from the left.
 inline shape parse(int count, char** values, shape defaults) {
+#if defined(RESONANCE_TEST_GPU)
+  skip_without_device();
+#endif
   std::int64_t numbers[4] = {defaults.tokens, defaults.experts, defaults.top_k, defaults.hidden};
   require(count <= 5, "usage: T E K H");
   for (int i = 1; i < count; ++i) {
@@ -79,7 +104,7 @@ inline std::vector<float> random_values(generator& numbers, std::int64_t count) 
   return values;
 }
 
-//! An array in device memory, for the time of the program; outputs start poisoned, so that what is not written shows.
+//! An array in device memory, there for the time of the program, since not every simulator can free; outputs start poisoned, so that what is not written shows.
 template <class T>
 class device_array {
  public:
@@ -89,6 +114,12 @@ class device_array {
     require(cudaMalloc(reinterpret_cast<void**>(&data_), count_ * sizeof(T)), "cudaMalloc");
     require(cudaMemcpy(data_, values.data(), count_ * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy to the device");
   }
+#if defined(RESONANCE_SIMT)
+  ~device_array() { std::free(data_); }
+#endif
+  device_array(const device_array&) = delete;
+  device_array& operator=(const device_array&) = delete;
+
   T* data() const { return data_; }
   std::vector<T> to_host() const {
     std::vector<T> values(count_);
@@ -112,10 +143,16 @@ class comparison {
  public:
   explicit comparison(const char* stage) : stage_(stage) {}
 
-  //! Waits for the kernels; call it before results are read.
-  void synchronize() {
-    require(cudaGetLastError(), "launch");
-    require(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+  //! Runs launches(stream), which returns its status, and waits for the kernels.
+  template <class Launches>
+  void run(const char* what, const Launches& launches) {
+#if defined(RESONANCE_TEST_GPU)
+    run_in_mode(what, launches);
+#else
+    require(launches(resonance::device_stream{}), what);
+#endif
+    require(cudaGetLastError(), what);
+    require(cudaDeviceSynchronize(), what);
   }
 
   //! The same bits in the first `count` elements.
@@ -136,11 +173,15 @@ class comparison {
   }
 
   int finish() const {
-    if (wrong_ == 0 && compared_ > 0)
+    bool right = wrong_ == 0 && compared_ > 0;
+#if defined(RESONANCE_SIMT)
+    right = right && simt::errors() == 0;
+#endif
+    if (right)
       std::printf("ok %s\n", stage_);
     else
       std::printf("FAILED %s: %zu of %zu values differ\n", stage_, wrong_, compared_);
-    return wrong_ == 0 && compared_ > 0 ? 0 : 1;
+    return right ? 0 : 1;
   }
 
  private:

@@ -45,11 +45,12 @@ int main(int count, char** values) {
   const smoke::device_array<float> device_copies(copies.size());
   const smoke::device_array<float> device_largest(largest.size());
   smoke::comparison comparison("vector_io");
-  if (shape.tokens > 0)
-    copy_rows<<<static_cast<unsigned>(shape.tokens), 32, static_cast<std::size_t>(shape.hidden) * sizeof(float)>>>(
-        {device_rows.data(), shape.tokens, shape.hidden}, {device_copies.data(), shape.tokens, shape.hidden},
-        device_largest.data());
-  comparison.synchronize();
+  const resonance::matrix_view<const float> source(device_rows.data(), shape.tokens, shape.hidden);
+  const resonance::matrix_view<float> target(device_copies.data(), shape.tokens, shape.hidden);
+  comparison.run("copy_rows", [&](const resonance::device_stream& on) {
+    const auto shared = static_cast<std::size_t>(shape.hidden) * sizeof(float);
+    return resonance::detail::launch(on, {shape.tokens, 32, shared}, copy_rows, source, target, device_largest.data());
+  });
   comparison.same("copies", copies, device_copies.to_host());
   comparison.same("largest", largest, device_largest.to_host());
   return comparison.finish();

@@ -142,7 +142,7 @@ TEST(DeviceExpertChoice, TakesTheSameUnderEverySchedule) {
 // More keys than are sorted in shared memory, and more candidates than are staged there.
 TEST(DeviceExpertChoice, TakesMoreThanFitsSharedMemory) {
   support::random_source random(3);
-  const support::random_choices choices(random, {9000, 2, 2}, {support::adversary::mixed, 0.1, false});
+  const support::random_choices choices(random, {10000, 2, 2}, {support::adversary::mixed, 0.1, false});
   expert_choice::options o;
   for (const std::int64_t capacity : {100, 5000}) {
     o.capacity = capacity;

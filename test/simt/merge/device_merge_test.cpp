@@ -153,6 +153,13 @@ TEST(DeviceMerge, RanksListsOfAnyLength) {
   }
 }
 
+// Two lists side by side in the workspace: the executor would tell of blocks that share a part of it.
+TEST(DeviceMerge, RanksSeveralLongLists) {
+  support::random_source random(94);
+  const random_choices c(random, {5003, 2, 1}, {support::adversary::ties, 0.0, false});
+  expect_same<merge::restricted>(c.view(), {});
+}
+
 TEST(DeviceMerge, TakesACapacityPerExpertFromNoneToAll) {
   support::random_source random(85);
   for (support::adversary kind : support::all_adversaries()) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <simt/environment.hpp>
@@ -141,20 +142,48 @@ TEST(DevicePrune, ReadsRaggedListsWhoseCapacityIsLarger) {
   EXPECT_TRUE(got.bits() == expected.bits());
 }
 
+// Two lists side by side in the workspace: the executor would tell of blocks that share a part of it.
+TEST(DevicePrune, SeveralExpertsMayHoldMany) {
+  support::random_source random(74);
+  const merged_batch batch(random, {9300, 2, 1}, {support::adversary::ties, 0.0, false});
+  expect_same(prune::affinity_mass{0.6}, prune::affinity_order{}, batch.view(), prune::options{});
+  expect_same(prune::factor{0.4}, prune::slot_major{}, batch.view(), prune::options{});
+}
+
+// Terms of such different size that every order of additions has another sum.
+TEST(DevicePrune, AddsMassesInTheHostsOrder) {
+  support::random_source random(75);
+  merged_batch batch(random, {900, 2, 1}, {support::adversary::constant, 0.1, false});
+  for (float& value : batch.choices.affinity)
+    value = std::ldexp(static_cast<float>(random.uniform()), static_cast<int>(random.below(120)) - 60);
+  expect_same(prune::factor{0.4}, prune::slot_major{}, batch.view(), prune::options{});
+}
+
 // Ranks that no merge would write: negative, too large, several members with one rank, ranks that nobody has.
+merged_batch with_hostile_ranks(support::random_source& random, const batch_shape& shape, support::adversary kind) {
+  merged_batch batch(random, shape, {kind, 0.1, true});
+  const auto slots = static_cast<std::int32_t>(batch.choices.slots());
+  const std::vector<std::int32_t> hostile = {-1, 0, 1, 5, slots / 2, slots, INT32_MIN, INT32_MAX};
+  for (std::int32_t& rank : batch.rank)
+    if (random.coin()) rank = random.pick(hostile);
+  for (float& value : batch.choices.affinity)
+    if (value == std::numeric_limits<float>::max()) value = std::numeric_limits<float>::infinity();
+  return batch;
+}
+
 TEST(DevicePrune, TakesHostileRanksAsTheHostDoes) {
   support::random_source random(66);
   for (support::adversary kind : support::all_adversaries()) {
     SCOPED_TRACE(support::name_of(kind));
-    merged_batch batch(random, {80, 3, 2}, {kind, 0.1, true});
-    for (std::int32_t& rank : batch.rank)
-      if (random.coin(0.5)) rank = random.pick(std::vector<std::int32_t>{-1, 0, 1, 5, 40, 160, INT32_MIN, INT32_MAX});
-    for (float& value : batch.choices.affinity)
-      if (value == std::numeric_limits<float>::max()) value = std::numeric_limits<float>::infinity();
+    const merged_batch batch = with_hostile_ranks(random, {80, 3, 2}, kind);
     for (double rho : {1e-9, 0.5, 1.0})
       expect_same(prune::affinity_mass{rho}, prune::affinity_order{}, batch.view(), prune::options{});
-    expect_same(prune::fixed{9}, prune::affinity_order{}, batch.view(), prune::options{});
+    expect_same(prune::per_expert{std::vector<std::int64_t>{9, 0, 40}.data()}, prune::affinity_order{}, batch.view(),
+                prune::options{});
   }
+  const merged_batch batch = with_hostile_ranks(random, {150, 2, 2}, support::adversary::mixed);
+  simt::under_every_schedule(
+      [&] { expect_same(prune::affinity_mass{0.5}, prune::affinity_order{}, batch.view(), prune::options{}); });
 }
 
 TEST(DevicePrune, MayWriteOverItsInput) {
@@ -267,81 +296,6 @@ TEST(DevicePrune, LaunchesAsFewKernelsAsItSays) {
   o.hidden = 8;
   EXPECT_EQ(launches(prune::factor{0.7}, prune::slot_major{}, o, false), 4U);
   EXPECT_EQ(launches(prune::lower_bound{false, 0.0, 1, 0.9}, prune::batch_prioritized{}, o, false), 5U);
-}
-
-// What a fused kernel does: one block takes one expert after the other, by warps or as a whole.
-template <class Rule, class Order, bool ByWarp>
-__global__ void prune_in_one_block(Rule rule, assignment_view a, prune::batch_facts batch, detail::member_lists lists,
-                                   prune::outputs out, float* token_best, std::uint32_t* rank_spill,
-                                   std::uint64_t* key_spill) {
-  constexpr int words = 128;
-  RESONANCE_SHARED_ARRAY(std::uint64_t, team_scratch, block_team::scratch_words);
-  RESONANCE_SHARED_ARRAY(std::uint64_t, shared, words * 8);
-  const block_team block(team_scratch);
-  const std::uint64_t best = prune::best_affinities(block, a, 0, static_cast<std::uint32_t>(a.tokens), token_best);
-  block.sync();
-  batch.delta_max = prune::best_affinity(best);
-  const auto prune_with = [&](const auto& team, std::int32_t first, std::int32_t step, std::uint64_t* own) {
-    for (std::int32_t e = first; e < a.experts; e += step) {
-      const detail::expert_members members = lists.of(e);
-      const prune::expert_scratch scratch{own, words, rank_spill + members.first, key_spill + 2 * members.first};
-      prune::prune_expert<Order>(team, rule, batch, -1, e, members, a, token_best, out, scratch);
-    }
-  };
-  if constexpr (ByWarp) {
-    prune_with(warp_team{}, warp_id(), block_threads() / warp_size, shared + warp_id() * words);
-  } else {
-    prune_with(block, 0, 1, shared);
-  }
-}
-
-template <class Rule, class Order>
-void expect_bodies_agree(const Rule& rule, const Order& order, const merged_batch& batch) {
-  const assignment_view a = batch.view();
-  prune::options o;
-  o.hidden = 64;
-  const pruned_arrays expected = prune_test::run(host(), rule, order, a, o);
-  std::vector<std::int64_t> offsets = {0};
-  std::vector<std::uint32_t> slots;
-  for (std::int32_t e = 0; e < a.experts; ++e) {
-    for (std::int64_t slot = 0; slot < a.slots(); ++slot)
-      if (a.ids[slot] == e) slots.push_back(static_cast<std::uint32_t>(slot));
-    offsets.push_back(static_cast<std::int64_t>(slots.size()));
-  }
-  const auto expect = [&](auto kernel, unsigned threads) {
-    SCOPED_TRACE(threads);
-    pruned_arrays got(batch.choices.slots(), batch.choices.experts());
-    std::vector<float> token_best(batch.choices.tokens());
-    std::vector<std::uint32_t> rank_spill(slots.size());
-    std::vector<std::uint64_t> key_spill(2 * slots.size());
-    ASSERT_EQ(simt::launch(kernel, dim3(1), dim3(threads), 0, nullptr, rule, a, detail::facts_of(a, o),
-                           detail::member_lists{offsets.data(), slots.data()}, got.view(), token_best.data(),
-                           rank_spill.data(), key_spill.data()),
-              cudaSuccess);
-    for (std::size_t slot = 0; slot < batch.choices.slots(); ++slot) {
-      if (!a.assigned(static_cast<std::int64_t>(slot))) continue;
-      ASSERT_EQ(got.ids[slot], expected.ids[slot]) << "slot " << slot;
-      ASSERT_EQ(got.weights[slot], expected.weights[slot]) << "slot " << slot;
-    }
-    EXPECT_EQ(support::bits_of(got.capacities, got.kept, got.dropped, got.assigned_mass, got.kept_mass),
-              support::bits_of(expected.capacities, expected.kept, expected.dropped, expected.assigned_mass,
-                               expected.kept_mass));
-  };
-  simt::under_every_schedule([&] {
-    expect(prune_in_one_block<Rule, Order, true>, 64);
-    expect(prune_in_one_block<Rule, Order, false>, 32);
-    expect(prune_in_one_block<Rule, Order, false>, 96);
-  });
-}
-
-TEST(PruneBodies, ServeWarpsAndBlocksOfAnySizeInALoop) {
-  support::random_source random(72);
-  const merged_batch batch(random, {150, 3, 2}, {support::adversary::mixed, 0.1, true});
-  const merged_batch hot(random, {700, 1, 1}, {support::adversary::ties, 0.1, true});
-  for (const merged_batch* b : {&batch, &hot}) {
-    expect_bodies_agree(prune::affinity_mass{0.6}, prune::affinity_order{}, *b);
-    expect_bodies_agree(prune::lower_bound{false, 0.0, 1, 0.5}, prune::batch_prioritized{}, *b);
-  }
 }
 
 // The device refuses what the host refuses, by the same name, and writes nothing.
