@@ -75,18 +75,13 @@ RESONANCE_DEVICE unsigned long long atomic_max(unsigned long long* target, unsig
   return atomicMax(target, value);
 }
 
-//! Programmatic dependent launch: waits until the kernel before this one has written everything. Does nothing where the
-//! launch did not ask for the overlap.
+//! First line of every kernel. Programmatic dependent launch: waits until the kernel before this one has written
+//! everything, and lets the next one be set up meanwhile, which waits in its turn. Does nothing where the launch did not
+//! ask for the overlap.
 RESONANCE_DEVICE void wait_for_previous_kernel() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
-//! Programmatic dependent launch: the next kernel may be set up from here on; it still waits for all that this one writes.
-RESONANCE_DEVICE void let_next_kernel_start() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;");
 #endif
 }
 
