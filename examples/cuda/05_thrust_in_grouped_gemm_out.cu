@@ -12,6 +12,7 @@
 #include "support.hpp"
 
 #if defined(RESONANCE_SIMT)  // no Thrust there: device memory is the host's
+namespace vectors = std;
 template <class T>
 using device_vector = std::vector<T>;
 template <class T>
@@ -21,6 +22,7 @@ T* raw(device_vector<T>& v) {
 #else
 #include <thrust/copy.h>
 #include <thrust/device_vector.h>
+namespace vectors = thrust;
 using thrust::device_vector;
 template <class T>
 T* raw(device_vector<T>& v) {
@@ -34,17 +36,6 @@ namespace rs = resonance;
 struct gemm {
   std::int64_t first_row, m, k;
 };
-
-template <class T>
-std::vector<T> to_host(const device_vector<T>& v) {
-  std::vector<T> values(v.size());
-#if defined(RESONANCE_SIMT)
-  values = v;
-#else
-  thrust::copy(v.begin(), v.end(), values.begin());
-#endif
-  return values;
-}
 
 int main() {
   constexpr std::int64_t tokens = 60;
@@ -70,31 +61,33 @@ int main() {
   rs::plan::options options;
   options.tile_tokens = 8;
   const std::int64_t most_rows = rs::plan::max_rows(assignments.slots(), experts, options);
-  device_vector<std::int32_t> counts(experts), offsets(experts + 1), sorted(static_cast<std::size_t>(most_rows)),
-      inverse(chosen.size());
-  device_vector<std::int64_t> num_rows(2);
-  device_vector<char> workspace(rs::plan::device_plan_workspace_bytes<std::int32_t>(assignments, options));
-  const rs::plan::outputs<> plan{raw(counts), raw(offsets), raw(sorted), raw(inverse), nullptr, raw(num_rows)};
+  device_vector<std::int32_t> counts(experts), offsets(experts + 1);
+  const example::device_array<std::int32_t> sorted(static_cast<std::size_t>(most_rows)), inverse(chosen.size());
+  const example::device_array<std::int64_t> num_rows(2);
+  const example::device_array<char> workspace(
+      rs::plan::device_plan_workspace_bytes<std::int32_t>(assignments, options));
+  const rs::plan::outputs<> plan{raw(counts), raw(offsets), sorted.data(), inverse.data(), nullptr, num_rows.data()};
   const rs::device_stream on;
-  example::must(rs::plan::device_plan(on, assignments, options, plan, {raw(workspace), workspace.size()}));
+  example::must(rs::plan::device_plan(on, assignments, options, plan, {workspace.data(), workspace.size()}));
 
-  // The rows, side by side. How many there are is known on the device only: room for the most, padding is zeroed.
-  device_vector<float> permuted(static_cast<std::size_t>(most_rows * hidden), -1.0f);
+  // The rows, side by side; padding is zeroed.
   example::wait();
-  const std::int64_t present = to_host(num_rows)[0];
-  const rs::permute::row_plan<> moves{assignments, raw(sorted), raw(inverse), present};
+  const std::int64_t present = num_rows.to_host()[0];
+  const example::device_array<float> permuted(static_cast<std::size_t>(present * hidden));
+  const rs::permute::row_plan<> moves{assignments, sorted.data(), inverse.data(), present};
   example::must(rs::permute::device_permute(on, rs::matrix_view<const float>(raw(rows), tokens, hidden), moves,
-                                            rs::matrix_view<float>(raw(permuted), present, hidden)));
+                                            rs::matrix_view<float>(permuted.data(), present, hidden)));
   example::wait();
 
   std::vector<gemm> group;
-  const std::vector<std::int32_t> first_row = to_host(offsets);
-  const std::vector<std::int32_t> row_count = to_host(counts);
+  std::vector<std::int32_t> first_row(offsets.size()), row_count(counts.size());
+  vectors::copy(offsets.begin(), offsets.end(), first_row.begin());
+  vectors::copy(counts.begin(), counts.end(), row_count.begin());
   for (std::size_t e = 0; e < experts; ++e) group.push_back({first_row[e], row_count[e], hidden});
 
   // Each problem holds the rows of its expert's tokens in their order, and starts at a whole tile.
   bool right = true;
-  const std::vector<float> moved = to_host(permuted);
+  const std::vector<float> moved = permuted.to_host();
   for (std::size_t e = 0; e < experts; ++e) {
     std::int64_t row = group[e].first_row;
     right = right && row % options.tile_tokens == 0;

@@ -32,7 +32,8 @@ resonance_mutant(early_return ${synthetic} DEFINE MUTANT=11 BY report)
 resonance_mutant(slow_thread_at_barrier PROGRAM mutants/slow_threads.cpp DEFINE MUTANT=1 SANITIZER thread BY race)
 resonance_mutant(slow_lane_at_syncwarp PROGRAM mutants/slow_threads.cpp DEFINE MUTANT=2 SANITIZER thread BY race)
 
-# Faults in the library's own kernels.
+# Faults in the library's own kernels: what they all use, then stage by stage. What gives wrong values under no schedule
+# is left to the thread sanitizer.
 set(rank PROGRAM simt/core/block_rank_test.cpp)
 set(select PROGRAM simt/core/block_select_test.cpp)
 set(collectives FILE core/collectives.cuh)
@@ -42,3 +43,70 @@ resonance_mutant(core_block_scan_reuse ${rank} SANITIZER thread BY race ${collec
                  FIND "sync_block();\n    return below" REPLACE "return below")
 resonance_mutant(core_warp_shuffle_mask ${select} BY report ${collectives}
                  FIND "return __shfl_up_sync(mask()," REPLACE "return __shfl_up_sync(mask() >> 1,")
+
+resonance_mutant(affinity_chunk_not_awaited PROGRAM simt/affinity/device_affinity_test.cpp BY value
+                 FILTER DeviceAffinity.HasTheHostsBitsForBfloat16 FILE affinity/warp_affinity.cuh
+                 FIND "warp.sync();\n      const auto column" REPLACE "const auto column")
+
+set(choice PROGRAM simt/token_choice/device_token_choice_test.cpp)
+resonance_mutant(token_choice_weights_added_backward ${choice} BY value
+                 FILTER DeviceTokenChoice.HasTheHostsBitsForEveryShape FILE token_choice/warp_token_choice.cuh
+                 FIND "sum += tile.shuffle(slots[turn].numerator, r)"
+                 REPLACE "sum += tile.shuffle(slots[turn].numerator, Size - 1 - r)")
+resonance_mutant(token_choice_tile_mask ${choice} BY report FILTER DeviceTokenChoice.HasTheHostsBitsForEveryShape
+                 ${collectives} FIND "<< (lane_id() / Size * Size)" REPLACE "<< (lane_id() % Size)")
+resonance_mutant(token_choice_block_barrier ${choice} SANITIZER thread BY race
+                 FILTER DeviceTokenChoice.HasTheHostsBitsUnderEverySchedule FILE token_choice/block_token_choice.cuh
+                 FIND "team_.sync();\n    float sum = 0.0f;" REPLACE "float sum = 0.0f;")
+
+resonance_mutant(expert_choice_place_without_atomic PROGRAM simt/expert_choice/device_expert_choice_test.cpp
+                 SANITIZER thread BY race FILTER DeviceExpertChoice.TakesTheSameUnderEverySchedule
+                 FILE expert_choice/block_expert_choice.cuh
+                 FIND "atomic_add(&s.filled[column], 1u)" REPLACE "s.filled[column]++")
+resonance_mutant(expert_choice_one_counter_too_many PROGRAM simt/expert_choice/device_expert_choice_test.cpp
+                 SANITIZER address BY address FILTER DeviceExpertChoice.TakesTheSameUnderEverySchedule
+                 FILE expert_choice/block_expert_choice.cuh
+                 FIND "c < columns_per_block; c += block_threads()) s.filled[c]"
+                 REPLACE "c <= columns_per_block; c += block_threads()) s.filled[c]")
+
+resonance_mutant(merge_ties_to_the_later_token PROGRAM simt/merge/device_merge_test.cpp BY value
+                 FILTER DeviceMerge.AgreesWithTheHostOnManyShapes FILE merge/block_merge.cuh
+                 FIND "+ expert), token, thresholds" REPLACE "+ expert), token + 1, thresholds")
+resonance_mutant(merge_offset_read_after_it_moved PROGRAM simt/merge/device_merge_test.cpp SANITIZER thread BY race
+                 FILTER DeviceMerge.DoesNotDependOnTheSchedule FILE merge/block_merge.cuh
+                 FIND "warp_team::sync();\n    if (lane_id() == 0) store(out.token_offsets"
+                 REPLACE "if (lane_id() == 0) store(out.token_offsets")
+
+resonance_mutant(prune_keeps_one_too_many PROGRAM simt/prune/device_prune_test.cpp BY value
+                 FILTER DevicePrune.OneExpertMayHoldAllAssignments FILE prune/block_prune.cuh
+                 FIND "decide(slot, rank >= 0 && rank < limit)" REPLACE "decide(slot, rank >= 0 && rank <= limit)")
+
+set(group PROGRAM simt/core/device_group_test.cpp FILE core/block_group.cuh)
+resonance_mutant(group_equal_experts_backward ${group} BY value
+                 FIND "count_bits(peers & lanes_below(lane_id())))) << 16"
+                 REPLACE "count_bits(peers & ~lanes_below(lane_id())) - 1)) << 16")
+resonance_mutant(group_counters_not_awaited ${group} SANITIZER thread BY race
+                 FILTER DeviceExpertLists.DoNotDependOnTheSchedule
+                 FIND "warp_team::sync();\n      slots_[i] |= (" REPLACE "slots_[i] |= (")
+resonance_mutant(plan_counts_of_one_tile_only PROGRAM simt/plan/device_plan_test.cpp BY value
+                 FILTER DevicePlan/0.DoesNotDependOnTheSchedule FILE core/block_group.cuh
+                 FIND "atomic_add(scratch.ends + e, all)" REPLACE "scratch.ends[e] = all")
+
+resonance_mutant(permute_one_packet_too_many PROGRAM simt/permute/device_permute_test.cpp BY value
+                 FILTER DevicePermute/0.MovesTheHostsBytes FILE permute/warp_permute.cuh
+                 FIND "if (first + i * warp_size < x.cols) store("
+                 REPLACE "if (first + i * warp_size <= x.cols) store(")
+resonance_mutant(unpermute_adds_backward PROGRAM simt/permute/device_unpermute_test.cpp BY value
+                 FILTER DeviceUnpermute/0.HasTheHostsBits FILE permute/warp_unpermute.cuh
+                 FIND "for (int k = 0; k < count; k += at_once) {"
+                 REPLACE "for (int k = (count - 1) / at_once * at_once; k >= 0; k -= at_once) {")
+
+resonance_mutant(balance_probabilities_not_awaited PROGRAM simt/balance/device_balance_test.cpp BY value
+                 FILTER DeviceBalanceOfTokens.IsTheSameUnderEverySchedule FILE balance/block_balance.cuh
+                 FIND "sync_block();\n    for (std::int64_t e = block_thread(); e <= experts;"
+                 REPLACE "for (std::int64_t e = block_thread(); e <= experts;")
+
+resonance_mutant(route_choices_not_awaited PROGRAM simt/route/device_route_unpruned_test.cpp BY value
+                 FILTER DeviceRouteUnpruned.GroupsWithABiasOnLocalExperts FILE route/kernel_route.cuh
+                 FIND "team.sync();\n  const std::int64_t slots = tokens * call"
+                 REPLACE "const std::int64_t slots = tokens * call")

@@ -23,13 +23,16 @@ if(FILE)
   file(WRITE "${library}/resonance/${FILE}" "${text}")
 endif()
 
-set(options -std=c++17 -O1 -g1 -fno-omit-frame-pointer -rdynamic -pthread "-DRESONANCE_SIMT=<simt/simt.hpp>"
-            "-I${library}" "-I${source_dir}/test")
+set(options -std=c++17 -O1 -fno-omit-frame-pointer -rdynamic -pthread "-DRESONANCE_SIMT=<simt/simt.hpp>"
+            -DRESONANCE_HOST_BASELINE "-I${library}" "-I${source_dir}/test")
 foreach(directory IN LISTS include_dirs)
   list(APPEND options "-I${directory}")  # -isystem would put the compiler's own /usr/include out of order
 endforeach()
 if(DEFINE)
   list(APPEND options "-D${DEFINE}")
+endif()
+if(SANITIZER)
+  list(APPEND options -g1)  # for the place in what the sanitizer says
 endif()
 if(SANITIZER STREQUAL "address")
   list(APPEND options -fsanitize=address,undefined -fno-sanitize-recover=all)

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the smoke programs share: their shape from the command line, device arrays, inputs, and the comparison with the
-// host backend. Plain cudaMalloc, cudaMemcpy and cudaDeviceSynchronize only, which every simulator has. The same sources
-// are compiled for the CPU executor (RESONANCE_SIMT, where device memory is the host's) and for test/gpu
-// (RESONANCE_TEST_GPU: on a stream of its own or in a captured graph).
+// host backend. Plain cudaMalloc, cudaMemcpy and cudaDeviceSynchronize only, which every simulator has; modes.hpp adds
+// what real GPUs are asked for (test/gpu). Compiled for the CPU executor (RESONANCE_SIMT), device memory is the host's.
 #ifndef RESONANCE_TEST_CUDA_SMOKE_SUPPORT_HPP
 #define RESONANCE_TEST_CUDA_SMOKE_SUPPORT_HPP
 
@@ -13,8 +12,7 @@
 #include <cstring>
 #include <vector>
 
-#include <resonance/core/launch.cuh>
-#include <resonance/core/status.hpp>
+#include "require.hpp"
 
 #if defined(RESONANCE_SIMT)
 inline cudaError_t cudaMalloc(void** data, std::size_t bytes) {
@@ -27,6 +25,8 @@ inline cudaError_t cudaMemcpy(void* target, const void* source, std::size_t byte
   return cudaSuccess;
 }
 inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+#else
+#include "modes.hpp"
 #endif
 
 namespace smoke {
@@ -39,35 +39,9 @@ struct shape {
   std::int64_t hidden;
 };
 
-inline void require(bool holds, const char* what) {
-  if (holds) return;
-  std::fprintf(stderr, "failed: %s\n", what);
-  std::exit(1);
-}
-
-inline void require(cudaError_t error, const char* what) {
-  if (error == cudaSuccess) return;
-  std::fprintf(stderr, "failed: %s: %s\n", what, cudaGetErrorString(error));
-  std::exit(1);
-}
-
-inline void require(const resonance::status& status, const char* what) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "failed: %s: %s %s\n", what, status.argument, status.message());
-  std::exit(1);
-}
-
-}  // namespace smoke
-
-#if defined(RESONANCE_TEST_GPU)
-#include <gpu/modes.hpp>
-#endif
-
-namespace smoke {
-
 //! The arguments that are given replace the defaults, from the left.
 inline shape parse(int count, char** values, shape defaults) {
-#if defined(RESONANCE_TEST_GPU)
+#if !defined(RESONANCE_SIMT)
   skip_without_device();
 #endif
   std::int64_t numbers[4] = {defaults.tokens, defaults.experts, defaults.top_k, defaults.hidden};
@@ -146,10 +120,10 @@ class comparison {
   //! Runs launches(stream), which returns its status, and waits for the kernels.
   template <class Launches>
   void run(const char* what, const Launches& launches) {
-#if defined(RESONANCE_TEST_GPU)
-    run_in_mode(what, launches);
-#else
+#if defined(RESONANCE_SIMT)
     require(launches(resonance::device_stream{}), what);
+#else
+    run_in_mode(what, launches);
 #endif
     require(cudaGetLastError(), what);
     require(cudaDeviceSynchronize(), what);
@@ -159,7 +133,7 @@ class comparison {
   template <class T>
   void same(const char* what, const std::vector<T>& expected, const std::vector<T>& found, std::size_t count) {
     require(expected.size() >= count && found.size() >= count, what);
-    compared_ += count;
+    ++compared_;
     for (std::size_t i = 0; i < count; ++i) {
       if (std::memcmp(&expected[i], &found[i], sizeof(T)) == 0) continue;
       if (++wrong_ <= 8)
@@ -180,7 +154,7 @@ class comparison {
     if (right)
       std::printf("ok %s\n", stage_);
     else
-      std::printf("FAILED %s: %zu of %zu values differ\n", stage_, wrong_, compared_);
+      std::printf("FAILED %s: %zu values differ in %zu arrays\n", stage_, wrong_, compared_);
     return right ? 0 : 1;
   }
 

@@ -59,7 +59,7 @@ TYPED_TEST_SUITE(DevicePlan, index_types, );
 
 TYPED_TEST(DevicePlan, IsTheHostsPlanWithAllOptions) {
   support::random_source random(311);
-  // The last two, in one tile and in two, with every combination of options; the others with one.
+  // The last two, in one tile and in two, with every combination of options (32-bit indices); the others with one.
   const std::vector<support::batch_shape> shapes = {
       {0, 13, 2},    {1, 1, 1},     {1, 64, 8},    {31, 7, 7},   {32, 72, 8},   {33, 128, 22},
       {33, 257, 8},  {257, 288, 8}, {257, 6, 6},   {33, 384, 1}, {33, 512, 10}, {33, 576, 22},
@@ -67,7 +67,7 @@ TYPED_TEST(DevicePlan, IsTheHostsPlanWithAllOptions) {
   for (const support::batch_shape& s : shapes) {
     const support::random_choices c(random, s, {support::adversary::mixed, 0.2, true});
     const std::vector<std::int32_t> map = random_map(random, c.experts());
-    const bool every_variant = &s >= &shapes.back() - 1;
+    const bool every_variant = sizeof(TypeParam) == 4 && &s >= &shapes.back() - 1;
     const int first = every_variant ? 0 : static_cast<int>(random.below(8));
     for (int variant = first; variant < (every_variant ? 8 : first + 1); ++variant) {
       SCOPED_TRACE(::testing::Message() << s << " variant " << variant);
@@ -86,7 +86,7 @@ TYPED_TEST(DevicePlan, IsTheHostsPlanWithAllOptions) {
 
 TYPED_TEST(DevicePlan, DoesNotDependOnTheSchedule) {
   support::random_source random(312);
-  for (const support::batch_shape& s : {support::batch_shape{129, 72, 8}, {2100, 13, 5}}) {
+  for (const support::batch_shape& s : {support::batch_shape{33, 72, 8}, {2100, 13, 4}}) {
     const support::random_choices c(random, s, {support::adversary::ties, 0.2, true});
     for (const bool by_affinity : {false, true}) {
       plan::options o;
@@ -126,7 +126,7 @@ TYPED_TEST(DevicePlan, PutsHotExpertsIntoOrder) {
   support::random_source random(314);
   std::vector<float> affinity = support::adversarial_values(random, 10000, support::adversary::mixed);
   std::vector<std::int32_t> ids(10000, 3);  // two with more members than fit shared memory
-  std::fill(ids.begin(), ids.begin() + 4500, 1);
+  std::fill(ids.begin(), ids.begin() + 4500, 2);
   assignment_view a;
   a.tokens = 10000;
   a.experts = 5;

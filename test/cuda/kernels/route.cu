@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Routes with pruning from hidden states, and dropless ones from logits.
+#include <resonance/affinity/metrics.hpp>
+#include <resonance/affinity/score.hpp>
+#include <resonance/affinity/warp_affinity.cuh>
+#include <resonance/prune/capacity.hpp>
+#include <resonance/prune/drop_order.hpp>
+#include <resonance/route/kernel_route.cuh>
+#include <resonance/token_choice/policies.hpp>
+
+#include "built.hpp"
+
+namespace affinity = resonance::affinity;
+namespace detail = resonance::detail;
+namespace prune = resonance::prune;
+namespace token_choice = resonance::token_choice;
+
+using grap = affinity::warp_source<affinity::grouped_average_cosine, affinity::hidden_input<resonance::bfloat16>>;
+using logits = affinity::warp_source<affinity::logits, affinity::logits_input<float>>;
+
+// The first launch of a large batch: threads per row, how far down the order the choice looks, what follows it.
+RESONANCE_BUILT(detail::kernel_route_choice<grap, affinity::softmax, token_choice::top_k, 32, 8, detail::list_chosen>);
+RESONANCE_BUILT(
+    detail::kernel_route_choice<logits, affinity::softmax, token_choice::top_k, 32, 8, detail::count_chosen>);
+RESONANCE_BUILT(detail::kernel_route_experts<256, prune::affinity_mass, prune::affinity_order, false>);
+RESONANCE_BUILT(detail::kernel_route_experts<256, prune::affinity_mass, prune::affinity_order, true>);
+RESONANCE_BUILT(detail::kernel_route_cut<256, prune::affinity_mass, prune::affinity_order>);
+RESONANCE_BUILT(detail::kernel_route_place<detail::place_threads<unsigned>, std::int32_t>);
+
+// A small batch by one block.
+RESONANCE_BUILT(detail::kernel_route_small<384, true, grap, affinity::softmax, token_choice::top_k,
+                                           prune::affinity_mass, prune::affinity_order, std::int32_t>);
+RESONANCE_BUILT(detail::kernel_route_small<384, false, logits, affinity::softmax, token_choice::top_k, prune::unlimited,
+                                           prune::affinity_order, std::int32_t>);
