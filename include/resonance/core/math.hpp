@@ -157,10 +157,14 @@ RESONANCE_HOST_DEVICE inline double exp(double x) {
   p = fma(p, r, 1.66666666666666667e-1);
   p = fma(p, r, 0.5);
   p = fma(p, r * r, r);
-  const std::int64_t exponent = static_cast<std::int64_t>(n);
-  const std::uint64_t scale_bits = static_cast<std::uint64_t>(exponent + 1023) << 52;
+  const std::int32_t exponent = static_cast<std::int32_t>(n) + 1023;
+#if defined(__CUDA_ARCH__)
+  const double scale = __hiloint2double(exponent << 20, 0);  // by halves: no constant wider than 32 bits
+#else
+  const std::uint64_t scale_bits = static_cast<std::uint64_t>(exponent) << 52;
   double scale;
   std::memcpy(&scale, &scale_bits, sizeof scale);
+#endif
   return (1.0 + p) * scale;
 }
 

@@ -26,8 +26,8 @@ TEST(Traffic, ExpertChoice) {
     guarded_buffer<std::int32_t> ids(static_cast<std::size_t>(capacity * s.experts));
     guarded_buffer<float> chosen(ids.size());
     exact_workspace space(expert_choice::device_expert_choice_workspace_bytes(s.tokens, s.experts, o));
-    traffic::measure("expert choice", traffic::shape_of(s), 4 * s.tokens * s.experts + 8 * s.experts * capacity, 1,
-                     {1.1, ""}, [&] {
+    traffic::measure("expert choice", traffic::shape_of(s), 4 * s.tokens * s.experts + 8 * s.experts * capacity, 2,
+                     {1.9, "Expert choice in two launches."}, [&] {
                        return expert_choice::device_expert_choice(
                            device_stream{}, {scores.data(), s.tokens, s.experts}, o, {ids.data(), chosen.data()},
                            space.view());
@@ -50,7 +50,8 @@ TEST(Traffic, RestrictedMergeAndPrune) {
         merge::device_merge_workspace_bytes<merge::restricted>(s.tokens, s.experts, s.top_k, 0));
     exact_workspace for_prune(prune::device_prune_workspace_bytes<prune::factor, order>(merged));
     const std::int64_t slots = s.tokens * s.top_k;
-    traffic::measure("merge + prune", traffic::shape_of(s), 16 * slots + 4 * s.experts, 6, {1.1, ""}, [&] {
+    traffic::measure("merge + prune", traffic::shape_of(s), 16 * slots + 4 * s.experts, 6,
+                     {7.8, "Merge and prune by lists of members."}, [&] {
       assignment_buffers out;
       out.rank_in_expert = ranks.data();
       const status ranked = merge::device_merge(device_stream{}, merge::restricted{}, choices.view(), {}, out,
@@ -76,9 +77,12 @@ TEST(Traffic, Plan) {
     auto asked = out.view();
     asked.tokens_per_expert = nullptr;
     asked.expert_ids = nullptr;
-    traffic::measure("plan", traffic::shape_of(s), 12 * s.tokens * s.top_k + 4 * (s.experts + 1), 2, {1.1, ""}, [&] {
-      return plan::device_plan(device_stream{}, choices.view(), o, asked, space.view());
-    });
+    const bool one_tile = s.tokens * s.top_k <= 8192;
+    const traffic::allowance allowed =
+        one_tile ? traffic::allowance{} : traffic::allowance{1.53, "Plan in two launches."};
+    traffic::measure("plan", traffic::shape_of(s), 12 * s.tokens * s.top_k + 4 * (s.experts + 1), one_tile ? 1 : 2,
+                     allowed,
+                     [&] { return plan::device_plan(device_stream{}, choices.view(), o, asked, space.view()); });
   }
 }
 
