@@ -106,7 +106,6 @@ resonance_mutant(balance_probabilities_not_awaited PROGRAM simt/balance/device_b
                  FIND "sync_block();\n    for (std::int64_t e = block_thread(); e <= experts;"
                  REPLACE "for (std::int64_t e = block_thread(); e <= experts;")
 
-resonance_mutant(route_choices_not_awaited PROGRAM simt/route/device_route_unpruned_test.cpp BY value
-                 FILTER DeviceRouteUnpruned.GroupsWithABiasOnLocalExperts FILE route/kernel_route.cuh
-                 FIND "team.sync();\n  const std::int64_t slots = tokens * call"
-                 REPLACE "const std::int64_t slots = tokens * call")
+resonance_mutant(route_skips_a_token_per_turn PROGRAM simt/route/device_route_unpruned_test.cpp BY value
+                 FILTER DeviceRouteUnpruned.ThePlanAloneTakesTwoLaunches FILE route/kernel_route.cuh
+                 FIND "first += rows::tokens_per_turn(choosing))" REPLACE "first += rows::tokens_per_turn(choosing) + 1)")
