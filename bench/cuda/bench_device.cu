@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// bench_device [--all_shapes]: what the stages cost on this machine's GPU. Without one it says so, and that is no failure.
+// bench_device [--all_shapes]: what the stages cost on this machine's GPU. Without one it says so, which is no failure.
 #include <cstring>
 
 #include "harness.cuh"

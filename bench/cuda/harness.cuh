@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! \file
-//! Times of device functions: by replay of captured graphs, with the L2 cache warm and cold, against the card's own copy.
+//! Times of device functions: by replay of captured graphs, with the L2 cache warm and cold, and the card's own copy.
 #ifndef RESONANCE_BENCH_CUDA_HARNESS_CUH
 #define RESONANCE_BENCH_CUDA_HARNESS_CUH
 

@@ -108,4 +108,5 @@ resonance_mutant(balance_probabilities_not_awaited PROGRAM simt/balance/device_b
 
 resonance_mutant(route_skips_a_token_per_turn PROGRAM simt/route/device_route_unpruned_test.cpp BY value
                  FILTER DeviceRouteUnpruned.ThePlanAloneTakesTwoLaunches FILE route/kernel_route.cuh
-                 FIND "first += rows::tokens_per_turn(choosing))" REPLACE "first += rows::tokens_per_turn(choosing) + 1)")
+                 FIND "first += rows::tokens_per_turn(choosing)"
+                 REPLACE "first += rows::tokens_per_turn(choosing) + 1")

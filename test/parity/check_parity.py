@@ -67,7 +67,8 @@ def table(root):
     def test_of(pattern, room, what, rooms=None):
         naming = [path for path, text in texts.items() if re.search(pattern, text)]
         naming = [path for path in naming if not rooms or path.parent.name in rooms]
-        naming.sort(key=lambda path: path.parent.name != room)
+        # The stage's own test first, that of its device function before those of smaller scopes.
+        naming.sort(key=lambda path: (path.parent.name != room, not path.name.startswith("device_")))
         if not naming:
             problems.append(f"no test under test/simt names {what}")
             return "-"

@@ -40,6 +40,13 @@ struct device_plan_scratch {
   }
 };
 
+//! Threads of an expert's block: one for 4 slots, if all are the expert's.
+constexpr int plan_threads_of_expert(std::int64_t slots) {
+  const std::int64_t warps = divide_up(slots, 4 * warp_size);
+  constexpr int most_warps = plan_affinity_threads / warp_size;
+  return warp_size * (warps < 1 ? 1 : warps < most_warps ? static_cast<int>(warps) : most_warps);
+}
+
 template <class Index>
 status check_device_plan(const assignment_view& a, const plan::options& o, const plan::outputs<Index>& out) {
   checks c;
@@ -99,7 +106,7 @@ status device_plan(const device_stream& on, const assignment_view& assignments, 
   const detail::rows_by_affinity<Index> lists{rows, scratch.begins, scratch.members_of, scratch.members};
   c.also(detail::place_slots(on, a, experts, scratch.counts, lists));
   if (!c.result().ok()) return c.result();
-  return detail::launch(on, {local, detail::plan_affinity_threads, 0},
+  return detail::launch(on, {local, detail::plan_threads_of_expert(a.most_slots()), 0},
                         detail::kernel_plan_by_affinity<detail::plan_affinity_threads, Index>, a.affinity, lists,
                         scratch.spill);
 }

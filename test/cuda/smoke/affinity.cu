@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// cuda-smoke-affinity T E K H: affinities on slices and on a gate, then scores, against the host backend. K is not read.
+// cuda-smoke-affinity T E K H: affinities on slices and on a gate, then scores, against the host backend. K is not
+// read.
 #include <resonance/affinity/device_affinity.cuh>
 #include <resonance/affinity/host_affinity.hpp>
 #include <resonance/affinity/host_scores.hpp>

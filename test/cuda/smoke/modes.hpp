@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! \file
-//! How a smoke program runs device functions on a real GPU (test/gpu): RESONANCE_SMOKE_MODE=stream takes a stream of its
-//! own, =graph captures the launches and replays them twice. Unset, as for simulators, nothing here calls the runtime.
+//! How a smoke program runs device functions on a real GPU (test/gpu): RESONANCE_SMOKE_MODE=stream takes a stream of
+//! its own, =graph captures the launches and replays them twice. Unset, as for simulators, nothing here calls CUDA.
 #ifndef RESONANCE_TEST_CUDA_SMOKE_MODES_HPP
 #define RESONANCE_TEST_CUDA_SMOKE_MODES_HPP
 

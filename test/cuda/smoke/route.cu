@@ -118,5 +118,6 @@ int main(int count, char** values) {
   constexpr std::int64_t more_than_a_block_takes = 257;
   shape.tokens += more_than_a_block_takes;
   compare_batch(comparison, shape);
+  compare_batch(comparison, {40, 7, 2, 64});  // fewer experts than a block has warps
   return comparison.finish();
 }

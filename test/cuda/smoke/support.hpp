@@ -78,7 +78,8 @@ inline std::vector<float> random_values(generator& numbers, std::int64_t count) 
   return values;
 }
 
-//! An array in device memory, there for the time of the program, since not every simulator can free; outputs start poisoned, so that what is not written shows.
+//! An array in device memory, there for the time of the program, since not every simulator can free. Outputs start
+//! poisoned, so that what is not written shows.
 template <class T>
 class device_array {
  public:
