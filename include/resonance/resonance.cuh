@@ -53,6 +53,7 @@
 #include <resonance/route/device_fused.cuh>
 #include <resonance/route/device_route.cuh>
 #include <resonance/route/device_staged.cuh>
+#include <resonance/route/kernel_delta_max.cuh>
 #include <resonance/route/kernel_route.cuh>
 #include <resonance/token_choice/block_token_choice.cuh>
 #include <resonance/token_choice/block_top_k.cuh>

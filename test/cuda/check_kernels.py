@@ -141,7 +141,7 @@ def compare_step(options, source, figures):
 
 def kernels_of(text):
     """Names of the __global__ functions in a header."""
-    return set(re.findall(r"__global__\s+void\s+(\w+)\s*\(", re.sub(r"__launch_bounds__\s*\([^()]*\)", "", text)))
+    return set(re.findall(r"__global__\s+void\s+(\w+)\s*\(", re.sub(r"__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\)", "", text)))
 
 
 def coverage_step(options):

@@ -69,8 +69,7 @@ class slice_source {
   //! slice_begin without a 64-bit division where 32 bits do.
   RESONANCE_DEVICE std::int64_t begin_of(std::int32_t expert) const {
     const std::int64_t hidden = input_.hidden.cols;
-    const std::int64_t most = (std::int64_t{input_.experts} + 1) * hidden;
-    if (static_cast<std::uint32_t>(most >> 32) == 0u) {
+    if (hidden <= 0xffff && input_.experts < 0xffff) {
       const auto experts = static_cast<std::uint32_t>(input_.experts);
       return (static_cast<std::uint32_t>(expert) * static_cast<std::uint32_t>(hidden) + experts - 1u) / experts;
     }
@@ -97,7 +96,9 @@ class slice_source {
       const std::int64_t begin = begin_of(e);
       const std::int64_t end = begin_of(e + 1) < stop ? begin_of(e + 1) : stop;
       const std::int64_t from = begin < chunk ? chunk : begin;
-      const float sum = by_thread ? thread_ordered_sum(from, end, step) : tile_ordered_sum(warp, from, end, step);
+      const float sum = by_thread ? thread_ordered_sum(static_cast<int>(from - chunk), static_cast<int>(end - chunk),
+                                                       [&](float s, int j) { return step(s, chunk + j); })
+                                  : tile_ordered_sum(warp, from, end, step);
       if (by_thread || warp.rank() == 0) row[e] = begin < chunk ? row[e] + sum : sum;
     }
   }

@@ -360,9 +360,10 @@ RESONANCE_DEVICE void block_place_slots(const block_team& team, unsigned char* s
         placement.fill(first + e, from_place, scratch.ends[e], tile.index * warp_size + lane_id(), tiles * warp_size);
       }
     }
+    const bool last = first + range == experts.groups;
+    if (last && tile.index == 0 && block_thread() == 0) placement.all(places, all_held);
     sync_block();
   }
-  if (tile.index == 0 && block_thread() == 0) placement.all(places, all_held);
 }
 
 //! Every expert's assigned slots, side by side in slot order.

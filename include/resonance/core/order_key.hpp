@@ -40,7 +40,13 @@ RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::uint64_t pack_key(std::uint32_
 }
 
 RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::uint32_t packed_key(std::uint64_t packed) {
+#if defined(__CUDA_ARCH__)
+  std::uint32_t high;
+  asm("{ .reg .b32 low; mov.b64 {low, %0}, %1; }" : "=r"(high) : "l"(packed));
+  return high;
+#else
   return static_cast<std::uint32_t>(packed >> 32);
+#endif
 }
 
 RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::uint32_t packed_index(std::uint64_t packed) {

@@ -51,8 +51,8 @@ RESONANCE_DEVICE float tile_ordered_sum(const Tile& tile, std::int64_t begin, st
 namespace detail {
 
 //! The sum over the part of [begin, end) that lies in the Width positions from `first` on, as a tree of neighbours.
-template <int Width, class Step>
-RESONANCE_DEVICE float thread_window_sum(std::int64_t first, std::int64_t begin, std::int64_t end, const Step& step) {
+template <int Width, class Index, class Step>
+RESONANCE_DEVICE float thread_window_sum(Index first, Index begin, Index end, const Step& step) {
   if constexpr (Width == 1) {
     return first >= begin && first < end ? step(0.0f, first) : 0.0f;
   } else {
@@ -68,12 +68,12 @@ inline constexpr int thread_sum_longest = 64;
 
 //! ordered_sum over a short [begin, end) inside one chunk of 1024, by one thread, in registers.
 //! Same bits as ordered_sum; end - begin <= thread_sum_longest.
-template <class Step>
-RESONANCE_DEVICE float thread_ordered_sum(std::int64_t begin, std::int64_t end, const Step& step) {
+template <class Index, class Step>
+RESONANCE_DEVICE float thread_ordered_sum(Index begin, Index end, const Step& step) {
   constexpr int width = 32;
   constexpr int windows = sum_lanes / width;
   float sums[windows] = {};
-  for (std::int64_t first = begin - begin % width; first < end; first += width) {
+  for (Index first = begin - begin % width; first < end; first += width) {
     const float sum = detail::thread_window_sum<width>(first, begin, end, step);
     const int window = static_cast<int>(first / width % windows);
     RESONANCE_UNROLL

@@ -6,10 +6,7 @@
 
 #include <resonance/affinity/warp_affinity.cuh>
 #include <resonance/config.hpp>
-#include <resonance/core/collectives.cuh>
-#include <resonance/core/expert_members.cuh>
 #include <resonance/core/launch.cuh>
-#include <resonance/core/order_key.hpp>
 #include <resonance/core/status.hpp>
 #include <resonance/core/std.hpp>
 #include <resonance/core/views.hpp>
@@ -18,6 +15,7 @@
 #include <resonance/plan/device_plan.cuh>
 #include <resonance/prune/device_expert_capacities.cuh>
 #include <resonance/prune/device_prune.cuh>
+#include <resonance/route/kernel_delta_max.cuh>
 #include <resonance/route/route_tables.hpp>
 #include <resonance/token_choice/device_token_choice.cuh>
 #include <resonance/token_choice/device_weights.cuh>
@@ -29,25 +27,6 @@ RESONANCE_ARCH_NAMESPACE_BEGIN
 template <class Metric, class Selection, class Merge, class Capacity, class Score, class Order, class Input>
 using device_tables = route_tables<memory_space::device, affinity::warp_source<Metric, Input>, Metric, Selection, Merge,
                                    Capacity, Score, Order>;
-
-inline constexpr int delta_max_threads = 1024;
-
-//! The largest affinity that the tokens chose, by one block.
-template <int Threads>
-__global__ void __launch_bounds__(Threads, 1)
-    kernel_delta_max(assignment_view choices, const std::int64_t* num_tokens, float* delta_max) {
-  RESONANCE_SHARED_ARRAY(std::uint64_t, team_words, block_team::scratch_words);
-  wait_for_previous_kernel();
-  const block_team team(team_words);
-  const std::int64_t slots = live_tokens(choices.tokens, num_tokens) * choices.slots_per_token;
-  float best = math::negative_infinity();
-  for (std::int64_t slot = team.rank(); slot < slots; slot += team.size()) {
-    const float own = choices.is_expert(load(choices.ids + slot)) ? load(choices.affinity + slot) : best;
-    best = own > best ? own : best;
-  }
-  best = team.max(best);
-  if (team.rank() == 0) store(delta_max, best);
-}
 
 template <class Metric, class Selection, class Merge, class Capacity, class Score, class Order, class Input>
 class staged_route {

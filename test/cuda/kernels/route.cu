@@ -5,6 +5,7 @@
 #include <resonance/affinity/warp_affinity.cuh>
 #include <resonance/prune/capacity.hpp>
 #include <resonance/prune/drop_order.hpp>
+#include <resonance/route/kernel_delta_max.cuh>
 #include <resonance/route/kernel_route.cuh>
 #include <resonance/token_choice/policies.hpp>
 
@@ -26,6 +27,8 @@ RESONANCE_BUILT(detail::kernel_route_experts<256, prune::affinity_mass, prune::a
 RESONANCE_BUILT(detail::kernel_route_experts<256, prune::affinity_mass, prune::affinity_order, true>);
 RESONANCE_BUILT(detail::kernel_route_cut<256, prune::affinity_mass, prune::affinity_order>);
 RESONANCE_BUILT(detail::kernel_route_place<detail::place_threads<unsigned>, std::int32_t>);
+
+RESONANCE_BUILT(detail::kernel_delta_max<1024>);
 
 // A small batch by one block.
 RESONANCE_BUILT(detail::kernel_route_small<384, true, grap, affinity::softmax, token_choice::top_k,

@@ -78,7 +78,7 @@ struct expected_launches {
 template <class Router, class Metric, class Row = float, class Configure>
 void expect_every_batch(std::uint64_t seed, asked what, const expected_launches& most, const Configure& configure) {
   support::random_source random(seed);
-  const support::batch_shape shapes[] = {{0, 8, 2},   {1, 7, 1},    {33, 16, 4},  {70, 130, 8},
+  const support::batch_shape shapes[] = {{0, 8, 2},   {1, 7, 1},    {33, 16, 4},  {64, 8, 2},   {70, 130, 8},
                                          {256, 8, 2}, {257, 13, 3}, {400, 40, 10}, {520, 300, 4}};
   for (const support::batch_shape& shape : shapes) {
     const route_test::batch_input<Row> batch(random, {shape, 320});
