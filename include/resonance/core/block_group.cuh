@@ -183,7 +183,7 @@ class ranked_slots {
 //! one thread per expert. Between barriers of the block.
 template <class Total>
 RESONANCE_DEVICE void prefix_over_warps(std::uint16_t* counters, std::int32_t range, const Total& total) {
-  constexpr int at_once = 8;  // loads in flight
+  constexpr int at_once = 4;  // loads in flight
   const int warps = block_threads() / warp_size;
   for (std::int32_t e = block_thread(); e < range; e += block_threads()) {
     unsigned sum = 0;
@@ -205,21 +205,20 @@ RESONANCE_DEVICE void prefix_over_warps(std::uint16_t* counters, std::int32_t ra
 //! Adds up what the tiles hold of the experts [first, first + range): all of them into ends, those before `tile` into
 //! next. Between barriers of the block; both start at 0.
 template <class Position>
-RESONANCE_DEVICE void add_up_tiles(const group_scratch<Position>& scratch, std::int64_t tile, std::int64_t tiles,
-                                   std::int32_t first, std::int32_t range, std::int32_t groups,
-                                   const std::uint32_t* counts) {
-  constexpr int at_once = 8;
+RESONANCE_DEVICE void add_up_tiles(const group_scratch<Position>& scratch, int tile, int tiles, std::int32_t first,
+                                   std::int32_t range, std::int32_t groups, const std::uint32_t* counts) {
+  constexpr int at_once = 8;                                                // loads in flight
   const int parts = range < block_threads() ? block_threads() / range : 1;  // threads that share an expert's tiles
   for (std::int32_t item = block_thread(); item < parts * range; item += block_threads()) {
     const std::int32_t e = item % range;
     Position before = 0;
     Position all = 0;
-    for (std::int64_t t = item / range; t < tiles; t += at_once * parts) {
+    for (int t = item / range; t < tiles; t += at_once * parts) {
       unsigned here[at_once];
       RESONANCE_UNROLL
       for (int i = 0; i < at_once; ++i) {
-        const std::int64_t other = t + i * parts;
-        here[i] = other < tiles ? load(counts + other * groups + first + e) : 0u;
+        const int other = t + i * parts;
+        here[i] = other < tiles ? load(counts + std::int64_t{other} * groups + first + e) : 0u;
       }
       RESONANCE_UNROLL
       for (int i = 0; i < at_once; ++i) {
@@ -316,7 +315,8 @@ RESONANCE_DEVICE void block_place_slots(const block_team& team, unsigned char* s
       }
       sync_block();
       if (tiles > 1) {
-        add_up_tiles(scratch, tile.first_row(), tile.rows(), first, range, experts.groups, tile.counts);
+        add_up_tiles(scratch, static_cast<int>(tile.first_row()), static_cast<int>(tile.rows()), first, range,
+                     experts.groups, tile.counts);
       } else {
         for_each_group(begin, end, experts, [&](std::int32_t group) {
           const auto e = static_cast<std::uint32_t>(group - first);

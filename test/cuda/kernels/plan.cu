@@ -8,6 +8,6 @@
 namespace detail = resonance::detail;
 
 RESONANCE_BUILT(detail::kernel_place_slots<detail::group_threads, detail::rows_by_slot<std::int32_t>>);
-RESONANCE_BUILT(detail::kernel_place_slots<detail::group_threads, detail::rows_by_slot<std::int64_t>>);
+RESONANCE_BUILT(detail::kernel_place_slots<detail::place_threads<unsigned long long>, detail::rows_by_slot<std::int64_t>>);
 RESONANCE_BUILT(detail::kernel_place_slots<detail::group_threads, detail::rows_by_affinity<std::int32_t>>);
 RESONANCE_BUILT(detail::kernel_plan_by_affinity<512, std::int32_t>);
