@@ -82,7 +82,7 @@ struct list_chosen {
 
 //! First launch: a block chooses for `row_tokens` tokens, then tells the next launch what it chose.
 template <class Source, class Score, class Selection, int Size, int Deepest, class After>
-__global__ void __launch_bounds__(token_choice_threads, tile_blocks(Deepest))
+__global__ void __launch_bounds__(token_choice_threads, tile_blocks(Source::block, Deepest))
     kernel_route_choice(Source source, token_choice::row_rules<Score, Selection> rules,
                         token_choice::choice_outputs out, std::int64_t row_tokens, After after,
                         const std::int64_t* num_tokens) {

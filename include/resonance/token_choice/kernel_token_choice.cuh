@@ -73,11 +73,12 @@ struct tile_rows {
 inline constexpr int token_choice_threads = 128;
 inline constexpr int row_block_threads = 256;
 
-//! Blocks of tiles that shall fit a multiprocessor: a stated number, since ptxas spills a few words for one more.
-constexpr int tile_blocks(int deepest) { return deepest <= 8 ? 6 : 4; }
+//! Blocks of tiles that shall fit a multiprocessor: a stated number, since ptxas spills a few words for one more. Sources
+//! that take several tokens at a time hold their sums in registers.
+constexpr int tile_blocks(int source_block, int deepest) { return deepest <= 8 && source_block == 1 ? 6 : 4; }
 
 template <class Source, class Score, class Selection, int Size, int Deepest>
-__global__ void __launch_bounds__(token_choice_threads, tile_blocks(Deepest))
+__global__ void __launch_bounds__(token_choice_threads, tile_blocks(Source::block, Deepest))
     kernel_token_choice(Source source, token_choice::row_rules<Score, Selection> rules,
                         token_choice::choice_outputs out, const std::int64_t* num_tokens) {
   RESONANCE_DYNAMIC_SHARED(shared);

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+// low occupancy: kernel_affinity: products of 4 tokens with 2 experts, or a chunk of a row in flight, stay in registers; loads in flight hide the latency
+// low occupancy: kernel_scores: dense scores are read from cache; exponentials are inlined, and a warp has the whole line to overlap
 #include <resonance/affinity/kernel_affinity.cuh>
 #include <resonance/affinity/metrics.hpp>
 #include <resonance/affinity/score.hpp>

@@ -2,6 +2,8 @@
 // Stable grouping of slots: the counts, and the placement of plain lists.
 // launch: kernel_count_slots threads=1024 dynamic_shared=1024
 // launch: kernel_place_slots threads=1024 dynamic_shared=18944
+// low occupancy: kernel_count_slots: one block of 1024 threads fits where 1536 threads do
+// low occupancy: kernel_place_slots: a block of 1024 threads holds its slots in 64 registers, one block per multiprocessor
 #include <resonance/core/kernel_group.cuh>
 
 #include "built.hpp"
