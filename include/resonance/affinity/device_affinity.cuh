@@ -9,8 +9,8 @@
 #include <resonance/affinity/warp_affinity.cuh>
 #include <resonance/config.hpp>
 #include <resonance/core/launch.cuh>
-#include <resonance/core/std.hpp>
 #include <resonance/core/status.hpp>
+#include <resonance/core/std.hpp>
 #include <resonance/core/views.hpp>
 #include <resonance/core/workspace.hpp>
 
@@ -101,7 +101,7 @@ status device_scores(const device_stream& on, const Score& score, matrix_view<co
   c.also(detail::check_scores(score, affinity, scores));
   if (!c.result().ok() || affinity.empty()) return c.result();
   const bool by_column = Score::normalized_over == normalizer::row && axis == softmax_axis::tokens;
-  detail::score_lines m{affinity.data,   scores.data, affinity.rows, affinity.cols, affinity.stride, 1,
+  detail::score_lines m{affinity.data, scores.data, affinity.rows, affinity.cols, affinity.stride, 1,
                         scores.stride, 1,           by_column};
   if (by_column) {
     m.lines = affinity.cols;

@@ -5,8 +5,8 @@
 #define RESONANCE_AFFINITY_INPUT_HPP
 
 #include <resonance/affinity/metrics.hpp>
-#include <resonance/core/std.hpp>
 #include <resonance/core/status.hpp>
+#include <resonance/core/std.hpp>
 #include <resonance/core/views.hpp>
 
 RESONANCE_NAMESPACE_BEGIN

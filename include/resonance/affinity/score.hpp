@@ -10,8 +10,8 @@
 #include <resonance/core/row_type.hpp>
 #include <resonance/core/softmax.hpp>
 #include <resonance/core/status.hpp>
-#include <resonance/core/views.hpp>
 #include <resonance/core/std.hpp>
+#include <resonance/core/views.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 

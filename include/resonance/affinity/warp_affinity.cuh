@@ -13,15 +13,16 @@
 #include <resonance/core/math.hpp>
 #include <resonance/core/ordered_sum.hpp>
 #include <resonance/core/row_type.hpp>
-#include <resonance/core/std.hpp>
 #include <resonance/core/status.hpp>
+#include <resonance/core/std.hpp>
 #include <resonance/core/vector_io.cuh>
 #include <resonance/core/warp_sum.cuh>
 
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
 
-//! Metrics on slices: a chunk of the token's row is staged in shared memory, then every slice's part of it is summed, by
+//! Metrics on slices: a chunk of the token's row is staged in shared memory, then every slice's part of it is summed,
+//! by
 //! one thread where slices are short and by the warp where they are long.
 template <class Metric, class Input>
 class slice_source {
@@ -48,8 +49,8 @@ class slice_source {
       warp.sync();
       const auto column = [scratch, chunk](std::int64_t j) { return scratch[spread(j - chunk)]; };
       if (Metric::needs_norms) {
-        square_sum += tile_ordered_sum(
-            warp, chunk, stop, [&](float sum, std::int64_t j) { return math::fma(column(j), column(j), sum); });
+        square_sum += tile_ordered_sum(warp, chunk, stop,
+                                       [&](float sum, std::int64_t j) { return math::fma(column(j), column(j), sum); });
       }
       add_slices(warp, chunk, stop, column, row, part, parts);
       warp.sync();
@@ -252,8 +253,8 @@ class gate_source {
 };
 
 template <class Metric, class Input>
-using hidden_source =
-    std::conditional_t<Metric::reads == affinity::operand::gate, gate_source<Metric, Input>, slice_source<Metric, Input>>;
+using hidden_source = std::conditional_t<Metric::reads == affinity::operand::gate, gate_source<Metric, Input>,
+                                         slice_source<Metric, Input>>;
 
 }  // namespace detail
 
@@ -296,7 +297,8 @@ class warp_source<Metric, logits_input<L>> {
     for (int t = part; t < count; t += parts) {
       const float token_norm = Metric::needs_norms ? load(input_.token_norms + first + t) : 0.0f;
       load_row(tile, input_.logits.row(first + t), input_.logits.cols, [&](std::int64_t e, float logit) {
-        rows[t * stride + e] = metric_.finish(logit, token_norm, Metric::needs_norms ? load(input_.gate_norms + e) : 0.0f);
+        rows[t * stride + e] =
+            metric_.finish(logit, token_norm, Metric::needs_norms ? load(input_.gate_norms + e) : 0.0f);
       });
     }
   }

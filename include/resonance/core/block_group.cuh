@@ -179,7 +179,8 @@ class ranked_slots {
   std::uint32_t slots_[group_items];  // group - first below, rank among the warp's slots above
 };
 
-//! counters[w][e] = slots of e in the warps before w; counters[warps][e] = in all warps, what total(e, count) is told by
+//! counters[w][e] = slots of e in the warps before w; counters[warps][e] = in all warps, what total(e, count) is told
+//! by
 //! one thread per expert. Between barriers of the block.
 template <class Total>
 RESONANCE_DEVICE void prefix_over_warps(std::uint16_t* counters, std::int32_t range, const Total& total) {

@@ -134,7 +134,8 @@ constexpr status check_matrix(const matrix_view<T>& m, const char* argument) {
 }
 
 //! Checks the shape fields and pointers that every consumer of assignments needs.
-inline status check_assignments(const assignment_view& a, bool reads_ids, std::int64_t (*slots_of)(const assignment_view&)) {
+inline status check_assignments(const assignment_view& a, bool reads_ids,
+                                std::int64_t (*slots_of)(const assignment_view&)) {
   checks c;
   c.in_range(a.tokens >= 0 && a.tokens <= max_int32, "assignments.tokens");
   c.in_range(a.experts >= 1, "assignments.experts");

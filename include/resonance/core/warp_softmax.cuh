@@ -28,9 +28,8 @@ RESONANCE_DEVICE softmax_terms tile_softmax_terms(const Tile& tile, std::int64_t
   largest = tile.max(largest);
   softmax_terms terms;
   terms.largest = largest == math::negative_infinity() ? 0.0f : largest;
-  terms.sum = tile_ordered_sum(tile, 0, count, [&](float sum, std::int64_t i) {
-    return sum + math::exp(argument_at(i) - terms.largest);
-  });
+  terms.sum = tile_ordered_sum(
+      tile, 0, count, [&](float sum, std::int64_t i) { return sum + math::exp(argument_at(i) - terms.largest); });
   return terms;
 }
 

@@ -15,7 +15,8 @@ RESONANCE_NAMESPACE_BEGIN
 inline constexpr int lanes_per_thread = 4;
 static_assert(sum_lanes == warp_size * lanes_per_thread, "resonance: a warp holds the lanes of an ordered sum");
 
-//! Adds the lanes that the threads of a tile hold as a tree of neighbours; the sum in every thread. A tile of fewer than
+//! Adds the lanes that the threads of a tile hold as a tree of neighbours; the sum in every thread. A tile of fewer
+//! than
 //! 32 threads holds the aligned window of lanes around a short range: the other lanes are +0 and change nothing.
 template <class Tile>
 RESONANCE_DEVICE float tile_sum_lanes(const Tile& tile, const float (&lanes)[lanes_per_thread]) {

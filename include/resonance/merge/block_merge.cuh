@@ -40,7 +40,8 @@ RESONANCE_DEVICE void rank_members(const Team& team, const detail::expert_member
 //! Keeps a choice that the expert returns: ids[slot] = the chosen expert if it takes the token, else -1.
 //!
 //! Threads    any; no barrier
-//! Inputs     choices ids [T,K]; affinity float[T,E]; thresholds uint64[E]: the least packed (key, token) that each takes
+//! Inputs     choices ids [T,K]; affinity float[T,E]; thresholds uint64[E]: the least packed (key, token) that each
+//!            takes
 //! Outputs    ids int32[T,K], may alias the choices'
 //! Example    test/simt/merge/device_merge_test.cpp
 RESONANCE_DEVICE void keep_mutual(const assignment_view& choices, const matrix_view<const float>& affinity,

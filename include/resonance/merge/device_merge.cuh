@@ -73,7 +73,8 @@ RESONANCE_ARCH_NAMESPACE_END
 namespace merge {
 RESONANCE_ARCH_NAMESPACE_BEGIN
 
-//! Bytes of workspace that device_merge needs: 4 per merged slot (20 above 2048 slots) and 8 E; with the experts' choice
+//! Bytes of workspace that device_merge needs: 4 per merged slot (20 above 2048 slots) and 8 E; with the experts'
+//! choice
 //! also what their thresholds need, and for the ragged merges T * E / 8 + T / 8.
 template <class Policy>
 std::size_t device_merge_workspace_bytes(std::int64_t tokens, std::int32_t experts, std::int32_t top_k,
@@ -95,7 +96,8 @@ std::size_t device_merge_workspace_bytes(std::int64_t tokens, std::int32_t exper
 //!            small a bound, end there. Of the tokens past on.num_tokens nothing is written
 //! Contract   deterministic; ids may alias choices.ids; hostile ids lead nowhere
 //! Errors     host_merge's, but for expert.capacities; index_overflow (assignments: 2^32 merged slots); launch_failed
-//! Resources  restricted, token_only: 2 launches up to 8192 slots, else 3; intersection 1 more, the ragged merges 2 more,
+//! Resources  restricted, token_only: 2 launches up to 8192 slots, else 3; intersection 1 more, the ragged merges 2
+//!            more,
 //!            and those of the thresholds; device_merge_workspace_bytes; no allocation, no synchronization
 //! Cost       28 bytes per slot; with the experts' choice T*E reads, and T*E / 4 bytes of marks for the ragged merges.
 //!            An expert's members are one block's work: linear, also where one expert holds all

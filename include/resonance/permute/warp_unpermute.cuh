@@ -21,7 +21,8 @@ namespace detail {
 template <class Row, int Elements>
 using element_packet = std::conditional_t<Elements == 1, Row, packet<Elements* static_cast<int>(sizeof(Row))>>;
 
-//! Accesses of a thread per row: a thread sums 8 bytes of a row at least, so that row numbers and weights are few beside.
+//! Accesses of a thread per row: a thread sums 8 bytes of a row at least, so that row numbers and weights are few
+//! beside.
 template <class Row, int Elements>
 inline constexpr int unpermute_packets = Elements * sizeof(Row) >= 8 ? 1
                                                                      : static_cast<int>(8 / (Elements * sizeof(Row)));

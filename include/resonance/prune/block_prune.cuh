@@ -212,9 +212,11 @@ RESONANCE_DEVICE void sum_masses(const Team& team, const detail::expert_members&
 //! Keeps the first `capacity` members of one expert under the drop order and drops the rest.
 //!
 //! Threads    all of `team`
-//! Inputs     assignments: weights where out.weights is given; affinity for masses; rank_in_expert where the order is the
+//! Inputs     assignments: weights where out.weights is given; affinity for masses; rank_in_expert where the order is
+//!            the
 //!            merge's; token_best float[T] for batch_prioritized
-//! Outputs    ids and weights of the members (may alias the assignments'), out.kept, dropped and the masses of `expert`;
+//! Outputs    ids and weights of the members (may alias the assignments'), out.kept, dropped and the masses of
+//!            `expert`;
 //!            not out.capacities, not out.delta_max
 //! Contract   the host's result to the bit, masses included; a rank outside [0, |A_i|) is dropped
 //! Cost       24 bytes per member; a drop order by key also ranks them (team_rank_list); linear

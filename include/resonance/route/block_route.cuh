@@ -35,13 +35,15 @@ struct row_list_placement {
   static constexpr bool fills = false;
   row_lists lists;
   std::int64_t row = 0;
-  std::int32_t* ids = nullptr;             // pruned
-  float* weights = nullptr;                // pruned; nullable
+  std::int32_t* ids = nullptr;  // pruned
+  float* weights = nullptr;     // pruned; nullable
   std::int32_t* rank_in_expert = nullptr;
 
   RESONANCE_DEVICE unsigned width(unsigned count) const { return count; }
   RESONANCE_DEVICE unsigned held(unsigned count) const { return count; }
-  RESONANCE_DEVICE void group(std::int32_t e, unsigned first, unsigned) const { store(lists.begins_of(row) + e, first); }
+  RESONANCE_DEVICE void group(std::int32_t e, unsigned first, unsigned) const {
+    store(lists.begins_of(row) + e, first);
+  }
   RESONANCE_DEVICE void all(unsigned places, unsigned) const { store(lists.begins_of(row) + lists.experts, places); }
   RESONANCE_DEVICE void place(std::int64_t slot, std::int32_t, unsigned at) const {
     const std::int64_t first = row * lists.row_slots;

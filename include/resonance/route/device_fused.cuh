@@ -198,10 +198,10 @@ class fused_route {
                              of_after > of_rows ? of_after : of_rows};
     status launched;
     with_route_shape<source_type::whole_warp>(t_.experts, deepest(), [&](auto size, auto depth) {
-      launched = launch(on, shape,
-                        kernel_route_choice<source_type, Score, Selection, decltype(size)::value,
-                                            decltype(depth)::value, After>,
-                        t_.source, rules, chosen(), row_tokens(), after, on.num_tokens);
+      launched = launch(
+          on, shape,
+          kernel_route_choice<source_type, Score, Selection, decltype(size)::value, decltype(depth)::value, After>,
+          t_.source, rules, chosen(), row_tokens(), after, on.num_tokens);
     });
     return launched;
   }
@@ -218,11 +218,10 @@ class fused_route {
     const std::int64_t tile_slots = divide_up(tiling.tile_slots, row_slots) * row_slots;
     using position = typename rows_by_slot<Index>::position;
     const int warps = group_warps<position>(tile_slots, experts.groups);
-    return launch(on,
-                  {divide_up(slots, tile_slots), warps * warp_size,
-                   group_scratch<position>::bytes(experts.groups, warps)},
-                  kernel_route_place<place_threads<position>, Index>, kept, experts, on.num_tokens, tile_slots, row_slots,
-                  static_cast<const std::uint32_t*>(counts_), plan_placement(out));
+    return launch(
+        on, {divide_up(slots, tile_slots), warps * warp_size, group_scratch<position>::bytes(experts.groups, warps)},
+        kernel_route_place<place_threads<position>, Index>, kept, experts, on.num_tokens, tile_slots, row_slots,
+        static_cast<const std::uint32_t*>(counts_), plan_placement(out));
   }
 
   template <class Index>

@@ -53,7 +53,8 @@ std::size_t device_route_workspace_bytes(const Input& input, const options<M, S,
 //! Resources  launches: 1 for T <= 256 and T*K <= 8192; else 2 where everything chosen is kept (unlimited, no figures
 //!            asked for) and 3 with pruning, one more each for prune::options::shared and renormalize. More, stage by
 //!            stage, for merges that ask the experts, rows by affinity, K above 32, rows that do not fit shared memory,
-//!            and pruning with an expert_map. device_route_workspace_bytes; no allocation, no synchronization, capturable
+//!            and pruning with an expert_map. device_route_workspace_bytes; no allocation, no synchronization,
+//!            capturable
 //! Cost       the stages'; a fused route reads what it chose once more per launch
 //! Example    examples/cuda/02_route_in_a_graph.cu
 template <class M, class S, class G, class C, class F, class O, class Input, class Index>

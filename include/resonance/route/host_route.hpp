@@ -72,8 +72,7 @@ class host_router {
     const assignment_view merged = t_.merged_assignments();
     if (tables_type::ragged)
       c.also(token_choice::host_weights(executor, t_.affinity, merged, o.score, o.choice, t_.merged.weights, stage));
-    if (c.result().ok())
-      c.also(prune::host_prune(executor, o.capacity, o.order, merged, o.prune, t_.pruned, stage));
+    if (c.result().ok()) c.also(prune::host_prune(executor, o.capacity, o.order, merged, o.prune, t_.pruned, stage));
     if (out.plan.expert_offsets != nullptr && c.result().ok()) {
       assignment_view kept = merged;
       kept.ids = t_.pruned.ids;
@@ -107,13 +106,11 @@ class host_router {
   std::size_t stage_workspace_bytes(const Executor& executor, std::int64_t slots) const {
     const int workers = worker_count(executor);
     std::size_t bytes = token_choice::host_token_choice_workspace_bytes(executor, t_.source);
-    bytes = std::max(bytes, merge::host_merge_workspace_bytes<Merge>(executor, t_.tokens, t_.experts,
-                                                                     t_.options.choice.top_k,
-                                                                     t_.most_expert_capacity()));
+    bytes = std::max(bytes, merge::host_merge_workspace_bytes<Merge>(
+                                executor, t_.tokens, t_.experts, t_.options.choice.top_k, t_.most_expert_capacity()));
     if (tables_type::asks_experts)
       bytes = std::max(bytes, prune::host_expert_capacities_workspace_bytes<Capacity>(executor, t_.tokens));
-    if (tables_type::ragged)
-      bytes = std::max(bytes, token_choice::host_weights_workspace_bytes(executor, t_.experts));
+    if (tables_type::ragged) bytes = std::max(bytes, token_choice::host_weights_workspace_bytes(executor, t_.experts));
     workspace_carver for_prune;
     prune_scratch pruning;
     pruning.carve(for_prune, workers, t_.experts, t_.tokens, slots);

@@ -52,8 +52,8 @@ struct count_chosen {
 
   RESONANCE_DEVICE void operator()(const block_team&, const route_row& row, unsigned char* shared) const {
     const std::int64_t begin = row.first_token * choices.slots_per_token;
-    block_count_slots(begin, begin + row.tokens * choices.slots_per_token, experts,
-                      reinterpret_cast<unsigned*>(shared), counts + row.index * experts.groups);
+    block_count_slots(begin, begin + row.tokens * choices.slots_per_token, experts, reinterpret_cast<unsigned*>(shared),
+                      counts + row.index * experts.groups);
   }
 };
 
@@ -103,9 +103,9 @@ __global__ void __launch_bounds__(token_choice_threads, tile_blocks(Source::bloc
 struct route_experts {
   prune_call call;
   row_lists lists;
-  std::uint32_t* members = nullptr;      // [slots]
-  std::int64_t* offsets = nullptr;       // [E + 1] of the members, where the cut is a launch of its own
-  std::uint64_t* rank_spill = nullptr;   // [2 * slots]
+  std::uint32_t* members = nullptr;     // [slots]
+  std::int64_t* offsets = nullptr;      // [E + 1] of the members, where the cut is a launch of its own
+  std::uint64_t* rank_spill = nullptr;  // [2 * slots]
   std::int32_t* rank_in_expert = nullptr;
   std::uint32_t* kept_counts = nullptr;  // [rows][E]
   std::int64_t row_tokens = 0;
@@ -200,8 +200,8 @@ struct small_list_placement : list_placement {
 
 //! Lists, ranks, capacities and cuts of all experts by one block, an expert per warp at a time.
 template <class Order, class Rule>
-RESONANCE_DEVICE void prune_small(const block_team& team, unsigned char* shared, const Rule& rule,
-                                  const small_route& r, const group_tile& slots) {
+RESONANCE_DEVICE void prune_small(const block_team& team, unsigned char* shared, const Rule& rule, const small_route& r,
+                                  const group_tile& slots) {
   const prune_call& call = r.experts.call;
   const assignment_view& a = call.assignments;
   small_list_placement placement;
@@ -212,9 +212,8 @@ RESONANCE_DEVICE void prune_small(const block_team& team, unsigned char* shared,
   placement.rank_in_expert = r.experts.rank_in_expert;
   block_place_slots(team, shared, slots, slot_experts(a), placement);
   if (r.wants_best) {
-    const std::uint64_t best =
-        prune::best_affinities(team, a, 0, static_cast<std::uint32_t>(live_tokens(a.tokens, call.num_tokens)),
-                               call.token_best);
+    const std::uint64_t best = prune::best_affinities(
+        team, a, 0, static_cast<std::uint32_t>(live_tokens(a.tokens, call.num_tokens)), call.token_best);
     if (team.rank() == 0) store(call.tile_best, best);
     team.sync();
   }
@@ -234,12 +233,12 @@ RESONANCE_DEVICE void prune_small(const block_team& team, unsigned char* shared,
     merge::rank_members(warp, members, a.affinity, r.experts.rank_in_expert,
                         {own, words, r.experts.rank_spill + 2 * members.first});
     if (call.options.shared) {
-      const std::int64_t capacity = prune::expert_capacity(warp, rule, facts, call.options.capacity_cap, e, members, a,
-                                                           scratch_of(members));
+      const std::int64_t capacity =
+          prune::expert_capacity(warp, rule, facts, call.options.capacity_cap, e, members, a, scratch_of(members));
       if (warp.rank() == 0) store(call.capacities + e, capacity);
     } else {
-      prune::prune_expert<Order>(warp, rule, facts, call.options.capacity_cap, e, members, a, call.token_best,
-                                 call.out, scratch_of(members));
+      prune::prune_expert<Order>(warp, rule, facts, call.options.capacity_cap, e, members, a, call.token_best, call.out,
+                                 scratch_of(members));
     }
     warp.sync();
   }

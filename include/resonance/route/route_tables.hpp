@@ -5,8 +5,8 @@
 #define RESONANCE_ROUTE_ROUTE_TABLES_HPP
 
 #include <resonance/affinity/metrics.hpp>
-#include <resonance/core/std.hpp>
 #include <resonance/core/status.hpp>
+#include <resonance/core/std.hpp>
 #include <resonance/core/views.hpp>
 #include <resonance/core/workspace.hpp>
 #include <resonance/merge/expert_side.hpp>

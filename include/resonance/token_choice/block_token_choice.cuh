@@ -20,11 +20,11 @@ namespace token_choice {
 
 //! A block's memory for one row, shared or global.
 struct block_row_memory {
-  std::uint64_t* best = nullptr;       // [deepest]
-  float* delta = nullptr;              // [E]
-  float* score = nullptr;              // [E]
-  std::uint32_t* groups = nullptr;     // [2 E] the groups' keys, then whether they are kept
-  float* numerator = nullptr;          // [K]
+  std::uint64_t* best = nullptr;    // [deepest]
+  float* delta = nullptr;           // [E]
+  float* score = nullptr;           // [E]
+  std::uint32_t* groups = nullptr;  // [2 E] the groups' keys, then whether they are kept
+  float* numerator = nullptr;       // [K]
 
   RESONANCE_HOST_DEVICE static std::int64_t bytes(std::int64_t experts, std::int64_t top_k, std::int64_t deepest) {
     const std::int64_t words = 2 * deepest + 4 * experts + top_k;
@@ -71,8 +71,8 @@ class block_row_chooser {
     }
     if constexpr (rules_type::grouped) keep_best_groups();
     const std::int64_t listed = block_top_k(
-        team_, experts, [this](std::int64_t e) { return packed(static_cast<std::int32_t>(e)); }, deepest_,
-        memory_.best, scratch_);
+        team_, experts, [this](std::int64_t e) { return packed(static_cast<std::int32_t>(e)); }, deepest_, memory_.best,
+        scratch_);
     write_slots(token, found_slots(listed), terms, out);
     team_.sync();
   }

@@ -6,14 +6,14 @@
 
 #include <resonance/config.hpp>
 #include <resonance/core/launch.cuh>
-#include <resonance/core/std.hpp>
 #include <resonance/core/status.hpp>
+#include <resonance/core/std.hpp>
 #include <resonance/core/views.hpp>
 #include <resonance/core/workspace.hpp>
 #include <resonance/token_choice/checks.hpp>
-#include <resonance/token_choice/selection_values.hpp>
 #include <resonance/token_choice/kernel_token_choice.cuh>
 #include <resonance/token_choice/policies.hpp>
+#include <resonance/token_choice/selection_values.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
@@ -74,8 +74,7 @@ status launch_tile_rows(const device_stream& on, const Source& source,
                         const token_choice::row_rules<Score, Selection>& rules, std::int32_t deepest,
                         const token_choice::choice_outputs& out) {
   return with_tile_shape<Source::whole_warp>(rules.experts, deepest, [&](auto size, auto depth) {
-    using chooser =
-        token_choice::warp_row_chooser<Score, Selection, decltype(size)::value, decltype(depth)::value>;
+    using chooser = token_choice::warp_row_chooser<Score, Selection, decltype(size)::value, decltype(depth)::value>;
     using rows = tile_rows<Source, chooser>;
     const std::int64_t warp_bytes = rows::warp_words(rules) * 4;
     int warps = token_choice_threads / warp_size;
@@ -84,8 +83,8 @@ status launch_tile_rows(const device_stream& on, const Source& source,
     const launch_shape shape{turns < most_blocks ? turns : most_blocks, warps * warp_size,
                              static_cast<std::size_t>(warps * warp_bytes)};
     return launch(on, shape,
-                  kernel_token_choice<Source, Score, Selection, decltype(size)::value, decltype(depth)::value>,
-                  source, rules, out, on.num_tokens);
+                  kernel_token_choice<Source, Score, Selection, decltype(size)::value, decltype(depth)::value>, source,
+                  rules, out, on.num_tokens);
   });
 }
 
@@ -143,7 +142,8 @@ status device_token_choice(const device_stream& on, const Source& source, const 
   const detail::row_blocks<Source> rows(source.tokens(), rules.experts, o.top_k, deepest);
   detail::workspace_carver carver(workspace.data);
   unsigned char* memory = rows.in_shared() ? nullptr : carver.take<unsigned char>(rows.workspace_bytes());
-  const std::size_t shared = rows.source_bytes + (memory == nullptr ? static_cast<std::size_t>(rows.bytes_per_block) : 0);
+  const std::size_t shared =
+      rows.source_bytes + (memory == nullptr ? static_cast<std::size_t>(rows.bytes_per_block) : 0);
   return detail::launch(on, {rows.blocks, detail::row_block_threads, shared},
                         detail::kernel_token_choice_by_block<Source, Score, Selection>, source, rules, deepest, memory,
                         rows.bytes_per_block, out, on.num_tokens);

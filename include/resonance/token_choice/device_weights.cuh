@@ -6,8 +6,8 @@
 
 #include <resonance/config.hpp>
 #include <resonance/core/launch.cuh>
-#include <resonance/core/std.hpp>
 #include <resonance/core/status.hpp>
+#include <resonance/core/std.hpp>
 #include <resonance/core/views.hpp>
 #include <resonance/token_choice/checks.hpp>
 #include <resonance/token_choice/kernel_weights.cuh>

@@ -73,7 +73,8 @@ struct tile_rows {
 inline constexpr int token_choice_threads = 128;
 inline constexpr int row_block_threads = 256;
 
-//! Blocks of tiles that shall fit a multiprocessor: a stated number, since ptxas spills a few words for one more. Sources
+//! Blocks of tiles that shall fit a multiprocessor: a stated number, since ptxas spills a few words for one more.
+//! Sources
 //! that take several tokens at a time hold their sums in registers.
 constexpr int tile_blocks(int source_block, int deepest) { return deepest <= 8 && source_block == 1 ? 6 : 4; }
 
@@ -96,8 +97,8 @@ __global__ void __launch_bounds__(token_choice_threads, tile_blocks(Source::bloc
 template <class Source, class Score, class Selection>
 __global__ void __launch_bounds__(row_block_threads, 1)
     kernel_token_choice_by_block(Source source, token_choice::row_rules<Score, Selection> rules, std::int32_t deepest,
-                                 unsigned char* memory, std::int64_t bytes_per_block,
-                                 token_choice::choice_outputs out, const std::int64_t* num_tokens) {
+                                 unsigned char* memory, std::int64_t bytes_per_block, token_choice::choice_outputs out,
+                                 const std::int64_t* num_tokens) {
   RESONANCE_DYNAMIC_SHARED(shared);
   RESONANCE_SHARED_ARRAY(std::uint64_t, team_words, block_team::scratch_words);
   RESONANCE_SHARED_ARRAY(token_choice::top_k_scratch, selection, 1);

@@ -13,9 +13,9 @@
 #include <resonance/core/std.hpp>
 #include <resonance/core/vector_io.cuh>
 #include <resonance/core/views.hpp>
-#include <resonance/token_choice/selection_values.hpp>
 #include <resonance/token_choice/group_best.hpp>
 #include <resonance/token_choice/policies.hpp>
+#include <resonance/token_choice/selection_values.hpp>
 #include <resonance/token_choice/weights.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
@@ -41,9 +41,7 @@ struct row_rules {
 
   RESONANCE_HOST_DEVICE bool biased() const { return o.correction_bias != nullptr; }
   RESONANCE_HOST_DEVICE bool reads_scores() const { return biased() || grouped; }
-  RESONANCE_HOST_DEVICE bool needs_row_sum() const {
-    return by_row && (reads_scores() || needs_row_terms<Score>(o));
-  }
+  RESONANCE_HOST_DEVICE bool needs_row_sum() const { return by_row && (reads_scores() || needs_row_terms<Score>(o)); }
 
   //! The softmax's argument; -inf where the pair is absent.
   RESONANCE_DEVICE float argument(float delta) const {
@@ -73,7 +71,8 @@ struct row_rules {
 
   //! What a group's score is made from.
   RESONANCE_DEVICE static float group_value(std::uint32_t key, float score_and_bias) {
-    return key == never_chosen ? math::negative_infinity() : choosable_score(score_and_bias, row_traits<float>::largest);
+    return key == never_chosen ? math::negative_infinity()
+                               : choosable_score(score_and_bias, row_traits<float>::largest);
   }
 };
 

@@ -5,8 +5,8 @@
 #define RESONANCE_TOKEN_CHOICE_SELECTION_VALUES_HPP
 
 #include <resonance/config.hpp>
-#include <resonance/core/std.hpp>
 #include <resonance/core/status.hpp>
+#include <resonance/core/std.hpp>
 #include <resonance/token_choice/policies.hpp>
 
 RESONANCE_NAMESPACE_BEGIN

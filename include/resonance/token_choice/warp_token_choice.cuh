@@ -21,7 +21,8 @@ namespace token_choice {
 //! Chooses one token's experts from its row of delta and weighs them.
 //!
 //! Threads    a tile of Size threads, converged; fewer than 32 only where E <= 4 * Size
-//! Inputs     row float[E] in shared memory, delta as its source wrote it, before a barrier of the tile; comes back with
+//! Inputs     row float[E] in shared memory, delta as its source wrote it, before a barrier of the tile; comes back
+//!            with
 //!            NaN as -inf and +inf as the largest finite value
 //!            scratch: row_rules::scratch_words() words of shared memory, the tile's own
 //! Outputs    the token's K slots of out.choice and its row of out.affinity, as host_token_choice writes them
@@ -112,8 +113,8 @@ class warp_row_chooser {
   };
 
   RESONANCE_DEVICE void write_slots(const tile_type& tile, std::int64_t token, bool live, const float* row,
-                                    const softmax_terms& terms,
-                                    const std::uint64_t (&best)[Deepest], const choice_outputs& out) const {
+                                    const softmax_terms& terms, const std::uint64_t (&best)[Deepest],
+                                    const choice_outputs& out) const {
     const std::int32_t top_k = rules_.o.top_k;
     slot slots[most_turns];
     RESONANCE_UNROLL

@@ -55,7 +55,8 @@ struct slot_weigher {
   }
 };
 
-//! Weighs one token's `count` slots on one thread: weight_at(k) from delta_at(k), -inf meaning an empty slot (weight 0).
+//! Weighs one token's `count` slots on one thread: weight_at(k) from delta_at(k), -inf meaning an empty slot (weight
+//! 0).
 //!
 //! Inputs     terms: the row's softmax terms, read only where needs_row_terms
 RESONANCE_NO_EXEC_CHECK

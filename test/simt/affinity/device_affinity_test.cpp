@@ -22,8 +22,7 @@ template <class Metric, class Input>
 void expect_the_hosts_affinity(const Metric& metric, const Input& input, std::int64_t tokens, std::int64_t experts) {
   guarded_buffer<float> host(static_cast<std::size_t>(tokens * experts));
   guarded_buffer<float> device(host.size());
-  support::exact_workspace host_space(
-      affinity::host_affinity_workspace_bytes(serial_executor{}, metric, input));
+  support::exact_workspace host_space(affinity::host_affinity_workspace_bytes(serial_executor{}, metric, input));
   support::exact_workspace space(affinity::device_affinity_workspace_bytes(metric, input));
   ASSERT_TRUE(support::accepted(affinity::host_affinity(
       serial_executor{}, metric, input, matrix_view<float>(host.data(), tokens, experts), host_space.view())));
@@ -46,7 +45,8 @@ struct width {
   std::int32_t experts;
 };
 //! Slices of one column, of powers of two, crossing chunks of 1024, longer than a chunk, and of uneven length.
-const width widths[] = {{1, 1}, {7, 7}, {257, 13}, {1024, 8}, {2050, 2}, {2880, 128}, {3000, 1}, {4096, 64}, {1500, 31}};
+const width widths[] = {{1, 1},      {7, 7},    {257, 13},  {1024, 8}, {2050, 2},
+                        {2880, 128}, {3000, 1}, {4096, 64}, {1500, 31}};
 
 template <class Row>
 void expect_every_metric(std::uint64_t seed) {
@@ -113,8 +113,8 @@ void expect_the_hosts_scores(const Score& score, affinity::softmax_axis axis) {
   guarded_buffer<float> host(40 * 11);
   guarded_buffer<float> device(host.size());
   const matrix_view<const float> in(affinity.data(), 40, 11, 13);
-  ASSERT_TRUE(support::accepted(affinity::host_scores(serial_executor{}, score, in,
-                                                      matrix_view<float>(host.data(), 40, 11), axis)));
+  ASSERT_TRUE(support::accepted(
+      affinity::host_scores(serial_executor{}, score, in, matrix_view<float>(host.data(), 40, 11), axis)));
   ASSERT_TRUE(support::accepted(
       affinity::device_scores(device_stream{}, score, in, matrix_view<float>(device.data(), 40, 11), axis)));
   EXPECT_TRUE(device.intact());

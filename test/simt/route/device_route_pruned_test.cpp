@@ -64,8 +64,7 @@ TEST(DeviceRoutePruned, HasTheSameBitsUnderEverySchedule) {
     const auto input = batch.of<affinity::logits>();
     gshard::options o;
     o.choice.top_k = shape.top_k;
-    simt::under_every_schedule(
-        [&] { expect_the_hosts_bits<gshard>(input, input, o, shape, asked::everything, -1); });
+    simt::under_every_schedule([&] { expect_the_hosts_bits<gshard>(input, input, o, shape, asked::everything, -1); });
   }
 }
 

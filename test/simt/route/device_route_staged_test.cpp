@@ -15,9 +15,8 @@ using experts_alone = router<affinity::logits, token_choice::top_k, merge::exper
 template <class Router, class Configure>
 void expect_few_batches(std::uint64_t seed, const Configure& configure) {
   support::random_source random(seed);
-  for (const support::batch_shape& shape :
-       {support::batch_shape{0, 4, 1}, support::batch_shape{1, 5, 2}, support::batch_shape{90, 13, 3},
-        support::batch_shape{300, 40, 4}}) {
+  for (const support::batch_shape& shape : {support::batch_shape{0, 4, 1}, support::batch_shape{1, 5, 2},
+                                            support::batch_shape{90, 13, 3}, support::batch_shape{300, 40, 4}}) {
     const route_test::batch_input<float> batch(random, {shape, 64});
     const auto input = batch.template of<affinity::logits>();
     typename Router::options o;

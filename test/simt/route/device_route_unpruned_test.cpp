@@ -41,8 +41,7 @@ TEST(DeviceRouteUnpruned, GroupsWithABiasOnLocalExperts) {
     o.selection.topk_group = 4;
     o.plan.expert_map = map.data();
     o.plan.num_local = 20;
-    const std::size_t launches =
-        expect_the_hosts_bits<deepseek>(input, input, o, shape, asked::plan_alone, -1);
+    const std::size_t launches = expect_the_hosts_bits<deepseek>(input, input, o, shape, asked::plan_alone, -1);
     EXPECT_LE(launches, tokens <= 256 ? 1u : 2u);
     expect_the_hosts_bits<deepseek>(input, input, o, shape, asked::everything, -1);
   }

@@ -74,11 +74,12 @@ struct expected_launches {
   std::size_t large;
 };
 
-//! Batches around the borders of tiles and blocks, with few launches each. `configure(options, shape)` sets the options.
+//! Batches around the borders of tiles and blocks, with few launches each. `configure(options, shape)` sets the
+//! options.
 template <class Router, class Metric, class Row = float, class Configure>
 void expect_every_batch(std::uint64_t seed, asked what, const expected_launches& most, const Configure& configure) {
   support::random_source random(seed);
-  const support::batch_shape shapes[] = {{0, 8, 2},   {1, 7, 1},    {33, 16, 4},  {64, 8, 2},   {70, 130, 8},
+  const support::batch_shape shapes[] = {{0, 8, 2},   {1, 7, 1},    {33, 16, 4},   {64, 8, 2},   {70, 130, 8},
                                          {256, 8, 2}, {257, 13, 3}, {400, 40, 10}, {520, 300, 4}};
   for (const support::batch_shape& shape : shapes) {
     const route_test::batch_input<Row> batch(random, {shape, 320});

@@ -56,19 +56,17 @@ void expect_the_hosts_bits(const Metric& metric, const Input& input, const Score
   tables host(tokens, experts, o.top_k);
   tables device(tokens, experts, o.top_k);
 
-  support::exact_workspace host_space(
-      token_choice::host_token_choice_workspace_bytes(serial_executor{}, host_source));
-  ASSERT_TRUE(support::accepted(token_choice::host_token_choice(
-      serial_executor{}, host_source, score, selection, o, host.choice(),
-      matrix_view<float>(host.row.data(), tokens, experts), host_space.view())));
+  support::exact_workspace host_space(token_choice::host_token_choice_workspace_bytes(serial_executor{}, host_source));
+  ASSERT_TRUE(support::accepted(
+      token_choice::host_token_choice(serial_executor{}, host_source, score, selection, o, host.choice(),
+                                      matrix_view<float>(host.row.data(), tokens, experts), host_space.view())));
 
-  support::exact_workspace space(
-      token_choice::device_token_choice_workspace_bytes(device_source, score, selection, o));
+  support::exact_workspace space(token_choice::device_token_choice_workspace_bytes(device_source, score, selection, o));
   device_stream on;
   on.num_tokens = live < 0 ? nullptr : &live;
-  ASSERT_TRUE(support::accepted(token_choice::device_token_choice(
-      on, device_source, score, selection, o, device.choice(),
-      matrix_view<float>(device.row.data(), tokens, experts), space.view())));
+  ASSERT_TRUE(support::accepted(
+      token_choice::device_token_choice(on, device_source, score, selection, o, device.choice(),
+                                        matrix_view<float>(device.row.data(), tokens, experts), space.view())));
   EXPECT_TRUE(device.intact());
   if (live >= 0) {
     for (guarded_buffer<float>* table : {&host.weights, &host.delta, &host.row}) {

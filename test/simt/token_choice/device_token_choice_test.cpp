@@ -14,10 +14,10 @@ struct shape {
   std::int32_t top_k;
 };
 
-const shape shapes[] = {{0, 8, 2},    {1, 1, 1},     {1, 128, 8},  {31, 7, 2},   {32, 13, 8},    {33, 64, 8},
-                        {5, 16, 16},  {9, 64, 22},   {6, 72, 10},  {7, 128, 22}, {33, 257, 8},   {5, 288, 2},
-                        {4, 384, 8},  {3, 512, 10},  {3, 576, 22}, {2, 1024, 32}, {2, 2048, 8},  {257, 8, 2},
-                        {2, 64, 64},  {2, 257, 100}, {1, 512, 512}, {1, 4096, 22}, {1, 4096, 200}};
+const shape shapes[] = {{0, 8, 2},   {1, 1, 1},     {1, 128, 8},   {31, 7, 2},    {32, 13, 8},   {33, 64, 8},
+                        {5, 16, 16}, {9, 64, 22},   {6, 72, 10},   {7, 128, 22},  {33, 257, 8},  {5, 288, 2},
+                        {4, 384, 8}, {3, 512, 10},  {3, 576, 22},  {2, 1024, 32}, {2, 2048, 8},  {257, 8, 2},
+                        {2, 64, 64}, {2, 257, 100}, {1, 512, 512}, {1, 4096, 22}, {1, 4096, 200}};
 
 TEST(DeviceTokenChoice, HasTheHostsBitsForEveryShape) {
   support::random_source random(1);
@@ -95,10 +95,10 @@ TEST(DeviceTokenChoiceErrors, NameTheArgumentAndWriteNothing) {
   const affinity::warp_source<affinity::logits, affinity::logits_input<float>> wide(
       {}, {matrix_view<const float>(logits.data(), 1, 20000, 20000)});
   o.top_k = 40;
-  EXPECT_TRUE(support::refused(
-      token_choice::device_token_choice(device_stream{}, wide, affinity::softmax{}, token_choice::top_k{}, o,
-                                        out.choice(), {}, workspace_view{}),
-      status_code::workspace_too_small, "workspace"));
+  EXPECT_TRUE(
+      support::refused(token_choice::device_token_choice(device_stream{}, wide, affinity::softmax{},
+                                                         token_choice::top_k{}, o, out.choice(), {}, workspace_view{}),
+                       status_code::workspace_too_small, "workspace"));
 }
 
 }  // namespace

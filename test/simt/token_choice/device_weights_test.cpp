@@ -48,10 +48,9 @@ void expect_the_hosts_weights(const Score& score, bool renormalize) {
     guarded_buffer<float> host(ids.size());
     guarded_buffer<float> device(ids.size());
     support::exact_workspace space(token_choice::host_weights_workspace_bytes(serial_executor{}, experts));
-    ASSERT_TRUE(support::accepted(
-        token_choice::host_weights(serial_executor{}, rows, a, score, o, host.data(), space.view())));
-    ASSERT_TRUE(support::accepted(
-        token_choice::device_weights(device_stream{}, rows, a, score, o, device.data())));
+    ASSERT_TRUE(
+        support::accepted(token_choice::host_weights(serial_executor{}, rows, a, score, o, host.data(), space.view())));
+    ASSERT_TRUE(support::accepted(token_choice::device_weights(device_stream{}, rows, a, score, o, device.data())));
     EXPECT_TRUE(device.intact());
     EXPECT_TRUE(same_bits(host, device, "weights"));
   }

@@ -28,9 +28,8 @@ TEST(Traffic, ExpertChoice) {
     exact_workspace space(expert_choice::device_expert_choice_workspace_bytes(s.tokens, s.experts, o));
     traffic::measure("expert choice", traffic::shape_of(s), 4 * s.tokens * s.experts + 8 * s.experts * capacity, 2,
                      {1.9, "Expert choice in two launches."}, [&] {
-                       return expert_choice::device_expert_choice(
-                           device_stream{}, {scores.data(), s.tokens, s.experts}, o, {ids.data(), chosen.data()},
-                           space.view());
+                       return expert_choice::device_expert_choice(device_stream{}, {scores.data(), s.tokens, s.experts},
+                                                                  o, {ids.data(), chosen.data()}, space.view());
                      });
   }
 }
@@ -46,28 +45,27 @@ TEST(Traffic, RestrictedMergeAndPrune) {
     merged.rank_in_expert = ranks.data();
     prune::factor rule;
     using order = prune::affinity_order;
-    exact_workspace for_merge(
-        merge::device_merge_workspace_bytes<merge::restricted>(s.tokens, s.experts, s.top_k, 0));
+    exact_workspace for_merge(merge::device_merge_workspace_bytes<merge::restricted>(s.tokens, s.experts, s.top_k, 0));
     exact_workspace for_prune(prune::device_prune_workspace_bytes<prune::factor, order>(merged));
     const std::int64_t slots = s.tokens * s.top_k;
     traffic::measure("merge + prune", traffic::shape_of(s), 16 * slots + 4 * s.experts, 6,
                      {7.8, "Merge and prune by lists of members."}, [&] {
-      assignment_buffers out;
-      out.rank_in_expert = ranks.data();
-      const status ranked = merge::device_merge(device_stream{}, merge::restricted{}, choices.view(), {}, out,
-                                                for_merge.view());
-      if (!ranked.ok()) return ranked;
-      prune::outputs pruned;
-      pruned.ids = ids.data();
-      pruned.weights = weights.data();
-      return prune::device_prune(device_stream{}, rule, order{}, merged, {}, pruned, for_prune.view());
-    });
+                       assignment_buffers out;
+                       out.rank_in_expert = ranks.data();
+                       const status ranked = merge::device_merge(device_stream{}, merge::restricted{}, choices.view(),
+                                                                 {}, out, for_merge.view());
+                       if (!ranked.ok()) return ranked;
+                       prune::outputs pruned;
+                       pruned.ids = ids.data();
+                       pruned.weights = weights.data();
+                       return prune::device_prune(device_stream{}, rule, order{}, merged, {}, pruned, for_prune.view());
+                     });
   }
 }
 
 TEST(Traffic, Plan) {
   support::random_source random(23);
-  const support::batch_shape shapes[] = {{256, 8, 2},    {1024, 64, 8}, {1024, 128, 8},
+  const support::batch_shape shapes[] = {{256, 8, 2},    {1024, 64, 8},  {1024, 128, 8},
                                          {1024, 256, 8}, {8192, 128, 8}, {8192, 512, 8}};
   for (const support::batch_shape& s : shapes) {
     const traffic::full_choices choices(random, s);

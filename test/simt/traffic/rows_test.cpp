@@ -28,8 +28,7 @@ void expect_few_bytes(const std::string& type) {
     const traffic::full_choices choices(random, s);
     plan_test::plan_arrays<std::int32_t> plan(choices.view(), {});
     support::exact_workspace space(plan::host_plan_workspace_bytes(serial_executor{}, choices.view(), {}));
-    ASSERT_TRUE(support::accepted(
-        plan::host_plan(serial_executor{}, choices.view(), {}, plan.view(), space.view())));
+    ASSERT_TRUE(support::accepted(plan::host_plan(serial_executor{}, choices.view(), {}, plan.view(), space.view())));
     const permute::row_plan<std::int32_t> rows{choices.view(), plan.sorted_token_ids.data(), plan.inverse.data(),
                                                slots};
     const auto x = traffic::normal_rows<Row>(random, s.tokens * shape.width);
