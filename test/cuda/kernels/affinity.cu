@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// low occupancy: kernel_affinity: products of 4 tokens with 2 experts, or a chunk of a row in flight, stay in registers; loads in flight hide the latency
-// low occupancy: kernel_scores: dense scores are read from cache; exponentials are inlined, and a warp has the whole line to overlap
+// low occupancy: kernel_affinity: products of 4 tokens and 2 experts, or a chunk in flight, in registers
+// low occupancy: kernel_scores: a warp has a whole line to overlap; exponentials are inlined
 #include <resonance/affinity/kernel_affinity.cuh>
 #include <resonance/affinity/metrics.hpp>
 #include <resonance/affinity/score.hpp>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// low occupancy: kernel_column_scatter: centers of all experts for 32 columns are in shared memory; for evaluation, not for every step
-// low occupancy: kernel_router_sums: a row per warp is in shared memory, with double sums in registers; for training statistics
+// low occupancy: kernel_column_scatter: centers of all experts for 32 columns are in shared memory
+// low occupancy: kernel_router_sums: a row per warp in shared memory, sums in double
 #include <resonance/balance/kernel_balance.cuh>
 #include <resonance/core/row_type.hpp>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// low occupancy: kernel_choose_candidates: keys of one expert are sorted in shared memory; one block per expert seldom fills the card
-// low occupancy: kernel_choose_tokens: eight columns are staged in shared memory so that the table is read once; blocks are fewer than multiprocessors
+// low occupancy: kernel_choose_candidates: a block per expert, keys sorted in shared memory; seldom fills the card
+// low occupancy: kernel_choose_tokens: eight columns staged in shared memory: the table is read once
 #include <resonance/expert_choice/kernel_expert_choice.cuh>
 
 #include "built.hpp"

@@ -3,7 +3,7 @@
 // launch: kernel_count_slots threads=1024 dynamic_shared=1024
 // launch: kernel_place_slots threads=1024 dynamic_shared=18944
 // low occupancy: kernel_count_slots: one block of 1024 threads fits where 1536 threads do
-// low occupancy: kernel_place_slots: a block of 1024 threads holds its slots in 64 registers, one block per multiprocessor
+// low occupancy: kernel_place_slots: 1024 threads hold their slots in 64 registers: one block fits
 #include <resonance/core/kernel_group.cuh>
 
 #include "built.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// low occupancy: kernel_count_merged: some registers over the limit of the last block; the kernel waits for marks, not for warps
-// low occupancy: kernel_expert_thresholds: eight columns are staged in shared memory so that the table is read once
-// low occupancy: kernel_rank_members: keys of one expert are ranked in shared memory; one block per expert seldom fills the card
+// low occupancy: kernel_count_merged: some registers over the limit of the last block
+// low occupancy: kernel_expert_thresholds: eight columns staged in shared memory: the table is read once
+// low occupancy: kernel_rank_members: a block per expert, keys ranked in shared memory; seldom fills the card
 #include <resonance/merge/kernel_expert_thresholds.cuh>
 #include <resonance/merge/kernel_merge.cuh>
 #include <resonance/merge/policies.hpp>

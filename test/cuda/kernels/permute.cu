@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// low occupancy: kernel_unpermute: rows of several slots are in flight in registers, 80 KiB per multiprocessor
+// low occupancy: kernel_unpermute: 80 KiB of rows per multiprocessor are in flight in registers
 #include <resonance/core/row_type.hpp>
 #include <resonance/permute/kernel_permute.cuh>
 #include <resonance/permute/kernel_unpermute.cuh>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // low occupancy: kernel_cut_shared: one block per expert seldom fills the card
-// low occupancy: kernel_expert_capacities: eight columns are staged in shared memory so that the table is read once
-// low occupancy: kernel_prune: keys of one expert are ranked in shared memory; one block per expert seldom fills the card
+// low occupancy: kernel_expert_capacities: eight columns staged in shared memory: the table is read once
+// low occupancy: kernel_prune: a block per expert, keys ranked in shared memory; seldom fills the card
 #include <resonance/prune/capacity.hpp>
 #include <resonance/prune/drop_order.hpp>
 #include <resonance/prune/kernel_expert_capacities.cuh>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Routes with pruning from hidden states, and dropless ones from logits.
 // low occupancy: kernel_route_choice: as kernel_token_choice
-// low occupancy: kernel_route_experts: keys of one expert are ranked in shared memory; one block per expert seldom fills the card
+// low occupancy: kernel_route_experts: a block per expert, keys ranked in shared memory; seldom fills the card
 // low occupancy: kernel_route_cut: one block per expert seldom fills the card
-// low occupancy: kernel_route_place: a block of 1024 threads holds its slots in 64 registers, one block per multiprocessor
+// low occupancy: kernel_route_place: 1024 threads hold their slots in 64 registers: one block fits
 // low occupancy: kernel_route_small: one block is all there is
 // low occupancy: kernel_delta_max: one block is all there is
 #include <resonance/affinity/metrics.hpp>

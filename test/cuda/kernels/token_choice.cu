@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Token choice from logits and hidden states: the tiles of the usual expert counts, every policy, a block for one row.
-// low occupancy: kernel_token_choice: the sorted list of the best keys is in registers, two words a key; six blocks for lists of 8, four for 32
+// low occupancy: kernel_token_choice: the list of best keys is in registers: six blocks for 8, four for 32
 // low occupancy: kernel_token_choice_by_block: one long row per block, in shared memory
 // low occupancy: kernel_weights: a warp per token with the divisions inlined
 #include <resonance/affinity/metrics.hpp>
