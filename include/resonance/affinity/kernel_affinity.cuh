@@ -21,8 +21,7 @@ RESONANCE_ARCH_NAMESPACE_BEGIN
 inline constexpr int affinity_threads = 128;
 
 //! One warp per `Source::block` tokens. Rows are made in shared memory, or in `memory` (block * E floats per warp)
-//! where
-//! they do not fit.
+//! where they do not fit.
 template <class Source>
 __global__ void __launch_bounds__(affinity_threads, 1)
     kernel_affinity(Source source, matrix_view<float> affinity, float* memory, const std::int64_t* num_tokens) {

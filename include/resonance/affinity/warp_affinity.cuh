@@ -22,8 +22,7 @@ RESONANCE_NAMESPACE_BEGIN
 namespace detail {
 
 //! Metrics on slices: a chunk of the token's row is staged in shared memory, then every slice's part of it is summed,
-//! by
-//! one thread where slices are short and by the warp where they are long.
+//! by one thread where slices are short and by the warp where they are long.
 template <class Metric, class Input>
 class slice_source {
  public:

@@ -180,8 +180,7 @@ class ranked_slots {
 };
 
 //! counters[w][e] = slots of e in the warps before w; counters[warps][e] = in all warps, what total(e, count) is told
-//! by
-//! one thread per expert. Between barriers of the block.
+//! by one thread per expert. Between barriers of the block.
 template <class Total>
 RESONANCE_DEVICE void prefix_over_warps(std::uint16_t* counters, std::int32_t range, const Total& total) {
   constexpr int at_once = 4;  // loads in flight

@@ -74,8 +74,7 @@ RESONANCE_DEVICE void move_by_digit(const std::uint64_t* from, std::uint64_t* to
 }
 
 //! Sorts packed keys by falling key, stable; `items` and `spare` change places, the sorted one is returned. One pass
-//! per
-//! byte of the key in which the keys differ: every warp counts, then moves, a piece of its own.
+//! per byte of the key in which the keys differ: every warp counts, then moves, a piece of its own.
 template <class Team>
 RESONANCE_DEVICE const std::uint64_t* sort_by_radix(const Team& team, std::uint64_t* items, std::uint64_t* spare,
                                                     std::uint32_t count, const rank_scratch& scratch) {

@@ -77,8 +77,7 @@ RESONANCE_DEVICE unsigned long long atomic_max(unsigned long long* target, unsig
 
 //! First line of every kernel. Programmatic dependent launch: waits until the kernel before this one has written
 //! everything, and lets the next one be set up meanwhile, which waits in its turn. Does nothing where the launch did
-//! not
-//! ask for the overlap.
+//! not ask for the overlap.
 RESONANCE_DEVICE void wait_for_previous_kernel() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");

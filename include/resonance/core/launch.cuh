@@ -23,8 +23,7 @@ struct device_stream {
   //! kernels wait for their inputs; a kernel of the caller's before them must be done or do likewise.
   bool overlap_launches = false;
   //! [1] in device memory: the tokens that there really are, at most the T of the shapes, which then sizes the grids
-  //! and
-  //! the workspace: a captured graph serves changing T. Null: T. Outputs of the missing tokens stay untouched.
+  //! and the workspace: a captured graph serves changing T. Null: T. Outputs of the missing tokens stay untouched.
   const std::int64_t* num_tokens = nullptr;
 };
 #endif

@@ -5,8 +5,7 @@
 //!
 //! NVRTC has no standard library. There the toolkit's libcu++ stands in, with its names visible in std; a stand-in that
 //! the user's own program put into std wins. NVRTC is called with -default-device, --std=c++17 and the toolkit's
-//! include
-//! folder (before CUDA 13; since then also its folder cccl) on the include path.
+//! include folder (before CUDA 13; since then also its folder cccl) on the include path.
 #ifndef RESONANCE_CORE_STD_HPP
 #define RESONANCE_CORE_STD_HPP
 

@@ -108,8 +108,7 @@ RESONANCE_DEVICE void load_row(const Team& team, const T* row, std::int64_t coun
 }
 
 //! Four neighbouring elements of a row from column j on, widened; 0 past `count`. `aligned`: four elements at a
-//! multiple
-//! of four may be read at once.
+//! multiple of four may be read at once.
 template <class T>
 RESONANCE_DEVICE void load_four(const T* row, std::int64_t j, std::int64_t count, bool aligned, float (&out)[4],
                                 call_site site = call_site::here()) {

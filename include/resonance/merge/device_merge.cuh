@@ -74,8 +74,7 @@ namespace merge {
 RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! Bytes of workspace that device_merge needs: 4 per merged slot (20 above 2048 slots) and 8 E; with the experts'
-//! choice
-//! also what their thresholds need, and for the ragged merges T * E / 8 + T / 8.
+//! choice also what their thresholds need, and for the ragged merges T * E / 8 + T / 8.
 template <class Policy>
 std::size_t device_merge_workspace_bytes(std::int64_t tokens, std::int32_t experts, std::int32_t top_k,
                                          std::int64_t most_capacity) {

@@ -52,13 +52,11 @@ RESONANCE_ARCH_NAMESPACE_BEGIN
 //!            plan.device_num_rows, where given, is P and plan.num_rows the most it can be
 //! Outputs    permuted Row[P,H] strided; rows past P stay untouched. Must not overlap x.
 //! Contract   bits are copied: Row may be any trivially copyable type. A row number outside [0, P) is passed over; a
-//!            row
-//!            that two slots name, or a slot and the padding, gets one or the other
+//!            row that two slots name, or a slot and the padding, gets one or the other
 //! Errors     host_permute's; index_overflow (x: more than 2^31 blocks, terabytes of rows); launch_failed
 //! Resources  1 launch, no workspace
 //! Cost       T*H reads (each row once) and P*H writes, in accesses of 16 bytes where the rows are 16-byte aligned,
-//!            else
-//!            of 4, 2 or 1; 4 bytes per slot and KiB of row; 4 bytes per row
+//!            else of 4, 2 or 1; 4 bytes per slot and KiB of row; 4 bytes per row
 //! Example    test/simt/permute/device_permute_test.cpp
 template <class Row, class Index>
 status device_permute(const device_stream& on, matrix_view<const as_deduced<Row>> x, const row_plan<Index>& plan,

@@ -213,8 +213,7 @@ RESONANCE_DEVICE void sum_masses(const Team& team, const detail::expert_members&
 //!
 //! Threads    all of `team`
 //! Inputs     assignments: weights where out.weights is given; affinity for masses; rank_in_expert where the order is
-//!            the
-//!            merge's; token_best float[T] for batch_prioritized
+//!            the merge's; token_best float[T] for batch_prioritized
 //! Outputs    ids and weights of the members (may alias the assignments'), out.kept, dropped and the masses of
 //!            `expert`;
 //!            not out.capacities, not out.delta_max

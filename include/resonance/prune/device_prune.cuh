@@ -77,21 +77,19 @@ std::size_t device_prune_workspace_bytes(const assignment_view& assignments) {
 //!
 //! Equation   see the capacity rule and the drop order   ETR Eq. 6, Remark 7
 //! Inputs     all arrays, also the rule's and options.delta_max, in device memory. assignments: ids; affinity (rules
-//!            and
-//!            orders that read it, and the mass outputs); rank_in_expert (order `affinity_order`, and affinity_mass);
+//!            and orders that read it, and the mass outputs); rank_in_expert (order `affinity_order`, and
+//!            affinity_mass);
 //!            weights (where outputs.weights is given)
 //! Outputs    see outputs; ids and weights may alias the assignments'. Of the tokens past on.num_tokens nothing is
 //!            written, and rules see the number of tokens that there are
 //! Contract   the host's results, masses included, to the bit; affinity_mass cuts in affinity order whatever `order`
-//!            is; a
-//!            slot whose rank_in_expert is not in [0, |A_i|) is dropped
+//!            is; a slot whose rank_in_expert is not in [0, |A_i|) is dropped
 //! Errors     host_prune's, but for arrays of the rule; index_overflow (assignments: 2^32 slots); launch_failed
 //! Resources  2 launches up to 8192 slots, else 3; 1 more each where affinities are compared between tokens (delta_max,
 //!            batch_prioritized), for options.shared, and for options.renormalize; device_prune_workspace_bytes; no
 //!            allocation, no synchronization
 //! Cost       36 bytes per slot; the orders by key rank every A_i. An expert's members are one block's work: linear,
-//!            also
-//!            where one expert holds all
+//!            also where one expert holds all
 //! Example    test/simt/prune/device_prune_test.cpp
 template <class Rule, class Order>
 status device_prune(const device_stream& on, const Rule& rule, const Order&, const assignment_view& assignments,

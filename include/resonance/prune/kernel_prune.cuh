@@ -76,8 +76,7 @@ __global__ __launch_bounds__(Threads) void kernel_best_affinities(prune_call cal
 }
 
 //! Capacity and cut; a block per expert. Half of the registers' room for threads is enough: there are seldom more
-//! blocks
-//! than multiprocessors hold at once, and 64 registers carry a call of the division in double without spilling.
+//! blocks than multiprocessors hold at once, and 64 registers carry a call of the division in double without spilling.
 template <int Threads, class Rule, class Order>
 __global__ __launch_bounds__(Threads, 4) void kernel_prune(Rule rule, prune_call call) {
   RESONANCE_SHARED_ARRAY(std::uint64_t, team_scratch, block_team::scratch_words);

@@ -74,8 +74,7 @@ inline constexpr int token_choice_threads = 128;
 inline constexpr int row_block_threads = 256;
 
 //! Blocks of tiles that shall fit a multiprocessor: a stated number, since ptxas spills a few words for one more.
-//! Sources
-//! that take several tokens at a time hold their sums in registers.
+//! Sources that take several tokens at a time hold their sums in registers.
 constexpr int tile_blocks(int source_block, int deepest) { return deepest <= 8 && source_block == 1 ? 6 : 4; }
 
 template <class Source, class Score, class Selection, int Size, int Deepest>

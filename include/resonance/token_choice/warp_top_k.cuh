@@ -42,8 +42,7 @@ RESONANCE_DEVICE void sort_four(std::uint64_t (&list)[4]) {
 }
 
 //! Merges the lists of threads `distance` apart, then twice as far apart, and so on: the K best of two sorted lists of
-//! K
-//! are the larger of a[i] and b[K - 1 - i] in every place.
+//! K are the larger of a[i] and b[K - 1 - i] in every place.
 template <int K, class Tile>
 RESONANCE_DEVICE void merge_full_lists(const Tile& tile, std::uint64_t (&list)[K], int distance) {
   RESONANCE_NO_UNROLL
