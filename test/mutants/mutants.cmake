@@ -43,6 +43,13 @@ resonance_mutant(core_block_scan_reuse ${rank} SANITIZER thread BY race ${collec
                  FIND "sync_block();\n    return below" REPLACE "return below")
 resonance_mutant(core_warp_shuffle_mask ${select} BY report ${collectives}
                  FIND "return __shfl_up_sync(mask()," REPLACE "return __shfl_up_sync(mask() >> 1,")
+set(steps PROGRAM simt/core/ordered_steps_test.cpp SANITIZER thread BY race FILE core/ordered_steps.cuh)
+resonance_mutant(core_step_not_awaited ${steps} FIND "if (before != 0) wait_for(before);" REPLACE "")
+resonance_mutant(core_step_done_too_early ${steps} FIND "body(item_ - before);\n    sync_block();"
+                 REPLACE "body(item_ - before);")
+resonance_mutant(core_grouping_reuses_its_counters PROGRAM simt/core/device_group_test.cpp SANITIZER thread BY race
+                 FILTER DeviceExpertLists.DoNotDependOnTheSchedule FILE core/block_group.cuh
+                 FIND "placement.all(places, all_held);\n    sync_block();" REPLACE "placement.all(places, all_held);")
 
 resonance_mutant(affinity_chunk_not_awaited PROGRAM simt/affinity/device_affinity_test.cpp BY value
                  FILTER DeviceAffinity.HasTheHostsBitsForBfloat16 FILE affinity/warp_affinity.cuh
@@ -107,6 +114,11 @@ resonance_mutant(balance_probabilities_not_awaited PROGRAM simt/balance/device_b
                  REPLACE "for (std::int64_t e = block_thread(); e <= experts;")
 
 resonance_mutant(route_skips_a_token_per_turn PROGRAM simt/route/device_route_unpruned_test.cpp BY value
-                 FILTER DeviceRouteUnpruned.ThePlanAloneTakesTwoLaunches FILE route/kernel_route.cuh
-                 FIND "first += rows::tokens_per_turn(choosing)"
-                 REPLACE "first += rows::tokens_per_turn(choosing) + 1")
+                 FILTER DeviceRouteUnpruned.ThePlanAloneTakesTwoLaunches FILE route/kernel_route_steps.cuh
+                 FIND "first += rows::tokens_per_turn(by.warps)"
+                 REPLACE "first += rows::tokens_per_turn(by.warps) + 1")
+resonance_mutant(route_plans_what_was_dropped PROGRAM simt/route/device_route_stepped_test.cpp BY value
+                 FILTER DeviceRouteStepped.IntersectionWithAGivenCapacityAndRowsByAffinity
+                 FILE route/device_stepped.cuh
+                 FIND "plan_experts(t_, p.assignments, t_.pruned.ids)"
+                 REPLACE "plan_experts(t_, p.assignments, p.assignments.ids)")

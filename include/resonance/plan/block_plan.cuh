@@ -25,6 +25,7 @@ class plan_rows {
   plan::outputs<Index> out;
   std::int32_t experts = 0;  // L
 
+  plan_rows() = default;
   plan_rows(const plan::outputs<Index>& o, const plan::options& options, std::int32_t local_experts)
       : out(o),
         experts(local_experts),
@@ -80,10 +81,10 @@ class plan_rows {
   RESONANCE_HOST_DEVICE position tile_of(position row) const { return shift_ >= 0 ? row >> shift_ : row / tile_; }
   RESONANCE_HOST_DEVICE position aligned(position rows) const { return tile_of(rows + tile_ - 1) * tile_; }
 
-  position tile_;
-  position capacity_;        // the largest position where there is none
-  position rows_of_expert_;  // of the [E,C] layout
-  bool padded_;
+  position tile_ = 1;
+  position capacity_ = 0;        // the largest position where there is none
+  position rows_of_expert_ = 0;  // of the [E,C] layout
+  bool padded_ = false;
   int shift_ = 0;
 };
 

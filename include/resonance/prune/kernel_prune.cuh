@@ -40,17 +40,18 @@ struct prune_call {
   std::uint32_t* rank_spill = nullptr;  // [slots]
   std::uint64_t* key_spill = nullptr;   // [2 * slots]
 
-  RESONANCE_DEVICE prune::expert_scratch scratch_of(const expert_members& members, std::uint64_t* shared) const {
-    return {shared, prune_shared_words, rank_spill != nullptr ? rank_spill + members.first : nullptr,
+  RESONANCE_DEVICE prune::expert_scratch scratch_of(const expert_members& members, std::uint64_t* shared,
+                                                    int shared_words = prune_shared_words) const {
+    return {shared, shared_words, rank_spill != nullptr ? rank_spill + members.first : nullptr,
             key_spill != nullptr ? key_spill + 2 * members.first : nullptr};
   }
 
-  //! The facts of the tokens that there are; the first expert's block reports delta_max.
+  //! The facts of the tokens that there are; delta_max is reported by the block that `is_first`.
   template <class Rule>
-  RESONANCE_DEVICE prune::batch_facts facts(const block_team& team) const {
+  RESONANCE_DEVICE prune::batch_facts facts(const block_team& team, bool is_first) const {
     prune::batch_facts now = batch;
     now.tokens = live_tokens(batch.tokens, num_tokens);
-    const bool reports = out.delta_max != nullptr && block_index() == 0;
+    const bool reports = out.delta_max != nullptr && is_first;
     const bool given = options.delta_max != nullptr;
     if (reports || (Rule::needs_delta_max && !given)) {
       const float best = prune::largest_affinity(team, tile_best, best_tiles);
@@ -60,6 +61,15 @@ struct prune_call {
     if (Rule::needs_delta_max && given) now.delta_max = load(options.delta_max);
     return now;
   }
+
+  //! token_best and tile_best of one tile of tokens.
+  RESONANCE_DEVICE void measure_best(const block_team& team, const assignment_view& of, std::uint32_t tile) const {
+    const std::uint32_t begin = tile * prune_tile_tokens;
+    const auto tokens = static_cast<std::uint32_t>(live_tokens(of.tokens, num_tokens));
+    const std::uint32_t end = tokens < begin + prune_tile_tokens ? tokens : begin + prune_tile_tokens;
+    const std::uint64_t best = prune::best_affinities(team, of, begin, end, token_best);
+    if (team.rank() == 0) store(tile_best + tile, best);
+  }
 };
 
 //! The largest affinity of every token and tile; a block per tile.
@@ -67,12 +77,7 @@ template <int Threads>
 __global__ __launch_bounds__(Threads) void kernel_best_affinities(prune_call call) {
   RESONANCE_SHARED_ARRAY(std::uint64_t, team_scratch, block_team::scratch_words);
   wait_for_previous_kernel();
-  const std::uint32_t begin = static_cast<std::uint32_t>(block_index()) * prune_tile_tokens;
-  const auto tokens = static_cast<std::uint32_t>(live_tokens(call.assignments.tokens, call.num_tokens));
-  const std::uint32_t end = tokens < begin + prune_tile_tokens ? tokens : begin + prune_tile_tokens;
-  const block_team team(team_scratch);
-  const std::uint64_t best = prune::best_affinities(team, call.assignments, begin, end, call.token_best);
-  if (team.rank() == 0) store(call.tile_best + block_index(), best);
+  call.measure_best(block_team(team_scratch), call.assignments, static_cast<std::uint32_t>(block_index()));
 }
 
 //! Capacity and cut; a block per expert. Half of the registers' room for threads is enough: there are seldom more
@@ -85,8 +90,8 @@ __global__ __launch_bounds__(Threads, 4) void kernel_prune(Rule rule, prune_call
   const block_team team(team_scratch);
   const auto expert = static_cast<std::int32_t>(block_index());
   const expert_members members = call.lists.of(expert);
-  prune::prune_expert<Order>(team, rule, call.facts<Rule>(team), call.options.capacity_cap, expert, members,
-                             call.assignments, call.token_best, call.out, call.scratch_of(members, shared));
+  prune::prune_expert<Order>(team, rule, call.facts<Rule>(team, expert == 0), call.options.capacity_cap, expert,
+                             members, call.assignments, call.token_best, call.out, call.scratch_of(members, shared));
 }
 
 //! Capacities alone, for those who share the largest; a block per expert.
@@ -99,8 +104,8 @@ __global__ __launch_bounds__(Threads) void kernel_expert_capacity(Rule rule, pru
   const auto expert = static_cast<std::int32_t>(block_index());
   const expert_members members = call.lists.of(expert);
   const std::int64_t capacity =
-      prune::expert_capacity(team, rule, call.facts<Rule>(team), call.options.capacity_cap, expert, members,
-                             call.assignments, call.scratch_of(members, shared));
+      prune::expert_capacity(team, rule, call.facts<Rule>(team, expert == 0), call.options.capacity_cap, expert,
+                             members, call.assignments, call.scratch_of(members, shared));
   if (team.rank() == 0) store(call.capacities + expert, capacity);
 }
 

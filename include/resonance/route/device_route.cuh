@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! \file
-//! The whole route on the device: one launch for small batches, three at most for large ones.
+//! The whole route on the device: one launch for small batches, two or three for large ones.
 #ifndef RESONANCE_ROUTE_DEVICE_ROUTE_CUH
 #define RESONANCE_ROUTE_DEVICE_ROUTE_CUH
 
@@ -11,7 +11,8 @@
 #include <resonance/core/views.hpp>
 #include <resonance/core/workspace.hpp>
 #include <resonance/route/device_fused.cuh>
-#include <resonance/route/device_staged.cuh>
+#include <resonance/route/device_route_choice.cuh>
+#include <resonance/route/device_stepped.cuh>
 #include <resonance/route/options.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
@@ -32,14 +33,18 @@ template <class M, class S, class G, class C, class F, class O, class Input>
 std::size_t device_route_workspace_bytes(const Input& input, const options<M, S, G, C, F, O>& o) {
   detail::device_tables<M, S, G, C, F, O, Input> tables(input, o);
   if (!tables.check(outputs<>{}).ok()) return 0;
-  detail::workspace_carver counter;
-  tables.carve(counter, outputs<>{});
-  if (detail::can_fuse(tables)) {
-    detail::fused_route<M, S, G, C, F, O, Input>(tables).carve(counter);
-  } else {
-    detail::staged_route<M, S, G, C, F, O, Input>(tables).carve(counter);
-  }
-  return counter.bytes();
+  detail::fused_route<M, S, G, C, F, O, Input> fused(tables);
+  detail::stepped_route<M, S, G, C, F, O, Input> stepped(tables);
+  std::size_t most = 0;
+  const auto count = [&](auto& way) {
+    detail::workspace_carver counter;
+    tables.carve(counter, outputs<>{});
+    way.carve(counter);
+    most = counter.bytes() > most ? counter.bytes() : most;
+  };
+  if (fused.covers(std::is_same_v<C, prune::unlimited>)) count(fused);
+  if (!fused.covers(false)) count(stepped);
+  return most;
 }
 
 //! Routes a batch: affinity, token choice, merge, prune, plan.
@@ -50,11 +55,11 @@ std::size_t device_route_workspace_bytes(const Input& input, const options<M, S,
 //! Outputs    see route::outputs; what is null is not written
 //! Contract   the bits of host_route, and of the stages run one by one, whichever way is taken
 //! Errors     every stage's, before anything is launched; launch_failed
-//! Resources  launches: 1 for T <= 256 and T*K <= 8192; else 2 where everything chosen is kept (unlimited, no figures
-//!            asked for) and 3 with pruning, one more each for prune::options::shared and renormalize. More, stage by
-//!            stage, for merges that ask the experts, rows by affinity, K above 32, rows that do not fit shared memory,
-//!            and pruning with an expert_map. device_route_workspace_bytes; no allocation, no synchronization,
-//!            capturable
+//! Resources  launches: 1 for T <= 256; else 2 where everything chosen is kept (unlimited, no figures asked for), 3
+//!            with pruning, and 2 where the merge asks the experts, rows go by affinity, K exceeds 32, a row does not
+//!            fit shared memory, or pruning comes with shared, renormalize or an expert_map: there the second
+//!            launch does all that is left, its blocks waiting for one another. device_route_workspace_bytes; no
+//!            allocation, no synchronization, capturable
 //! Cost       the stages'; a fused route reads what it chose once more per launch
 //! Example    examples/cuda/02_route_in_a_graph.cu
 template <class M, class S, class G, class C, class F, class O, class Input, class Index>
@@ -71,14 +76,14 @@ status device_route(const device_stream& on, const Input& input, const options<M
   if (!c.result().ok()) return c.result();
   detail::workspace_carver carver(workspace.data);
   tables.carve(carver, out);
-  if (detail::can_fuse(tables)) {
-    detail::fused_route<M, S, G, C, F, O, Input> route(tables);
-    route.carve(carver);
-    return route.run(on, out);
+  detail::fused_route<M, S, G, C, F, O, Input> fused(tables);
+  if (fused.covers(detail::keeps_all(tables, out))) {
+    fused.carve(carver);
+    return fused.run(on, out);
   }
-  detail::staged_route<M, S, G, C, F, O, Input> route(tables);
-  route.carve(carver);
-  return route.run(on, out);
+  detail::stepped_route<M, S, G, C, F, O, Input> stepped(tables);
+  stepped.carve(carver);
+  return stepped.run(on, out);
 }
 
 RESONANCE_ARCH_NAMESPACE_END

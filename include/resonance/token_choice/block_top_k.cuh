@@ -16,7 +16,7 @@ RESONANCE_NAMESPACE_BEGIN
 namespace token_choice {
 
 //! What block_top_k keeps in shared memory.
-struct top_k_scratch {
+struct alignas(16) top_k_scratch {
   selection_scratch<1, false> selection;
   unsigned listed;
 };

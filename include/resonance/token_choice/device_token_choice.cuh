@@ -48,22 +48,31 @@ bool rows_fit_tiles(const token_choice::row_rules<Score, Selection>& rules, std:
          tile_rows<Source, chooser>::warp_words(rules) * 4 <= static_cast<std::int64_t>(shared_bytes_per_block);
 }
 
-//! How the rows that do not fit registers are laid out.
+//! How rows that do not fit registers are laid out, for blocks of `warps` warps.
 template <class Source>
 struct row_blocks {
-  std::int64_t bytes_per_block;
-  std::size_t source_bytes = static_cast<std::size_t>(row_block_threads / warp_size) * Source::scratch_floats * 4;
+  std::int64_t row_bytes;
   std::int64_t blocks;
+  std::size_t scratch_bytes;
 
-  row_blocks(std::int64_t tokens, std::int32_t experts, std::int32_t top_k, std::int32_t deepest)
-      : bytes_per_block(token_choice::block_row_memory::bytes(experts, top_k, deepest)),
-        blocks(tokens < most_resident ? tokens : most_resident) {}
+  row_blocks(std::int64_t tokens, std::int32_t experts, std::int32_t top_k, std::int32_t deepest,
+             int warps = row_block_threads / warp_size)
+      : row_bytes(token_choice::block_row_memory::bytes(experts, top_k, deepest)),
+        blocks(tokens < most_resident ? tokens : most_resident),
+        scratch_bytes(sizeof(token_choice::top_k_scratch) +
+                      static_cast<std::size_t>(warps) * Source::scratch_floats * sizeof(float)) {}
 
   bool in_shared() const {
-    constexpr std::size_t of_the_kernel = sizeof(token_choice::top_k_scratch) + block_team::scratch_words * 8 + 64;
-    return source_bytes + static_cast<std::size_t>(bytes_per_block) + of_the_kernel <= shared_bytes_per_block;
+    return scratch_bytes + static_cast<std::size_t>(row_bytes) + block_team::scratch_words * sizeof(std::uint64_t) <=
+           shared_bytes_per_block;
   }
-  std::int64_t workspace_bytes() const { return in_shared() ? 0 : blocks * bytes_per_block; }
+  std::size_t shared_bytes() const {
+    return scratch_bytes + (in_shared() ? static_cast<std::size_t>(row_bytes) : std::size_t{0});
+  }
+  //! The layout as the kernels read it; what does not fit shared memory is carved.
+  long_rows carve(workspace_carver& carver, std::int32_t deepest) const {
+    return {deepest, in_shared() ? nullptr : carver.take<unsigned char>(blocks * row_bytes), row_bytes};
+  }
 
  private:
   static constexpr std::int64_t most_resident = 1024;
@@ -105,8 +114,7 @@ std::size_t device_token_choice_workspace_bytes(const Source& source, const Scor
                                           Source::largest};
   if (detail::rows_fit_tiles<Source>(rules, deepest)) return 0;
   detail::workspace_carver counter;
-  counter.take<unsigned char>(
-      detail::row_blocks<Source>(source.tokens(), source.experts(), o.top_k, deepest).workspace_bytes());
+  detail::row_blocks<Source>(source.tokens(), source.experts(), o.top_k, deepest).carve(counter, deepest);
   return counter.bytes();
 }
 
@@ -141,12 +149,9 @@ status device_token_choice(const device_stream& on, const Source& source, const 
 
   const detail::row_blocks<Source> rows(source.tokens(), rules.experts, o.top_k, deepest);
   detail::workspace_carver carver(workspace.data);
-  unsigned char* memory = rows.in_shared() ? nullptr : carver.take<unsigned char>(rows.workspace_bytes());
-  const std::size_t shared =
-      rows.source_bytes + (memory == nullptr ? static_cast<std::size_t>(rows.bytes_per_block) : 0);
-  return detail::launch(on, {rows.blocks, detail::row_block_threads, shared},
-                        detail::kernel_token_choice_by_block<Source, Score, Selection>, source, rules, deepest, memory,
-                        rows.bytes_per_block, out, on.num_tokens);
+  return detail::launch(on, {rows.blocks, detail::row_block_threads, rows.shared_bytes()},
+                        detail::kernel_token_choice_by_block<Source, Score, Selection>, source, rules,
+                        rows.carve(carver, deepest), out, on.num_tokens);
 }
 
 RESONANCE_ARCH_NAMESPACE_END

@@ -91,25 +91,28 @@ __global__ void __launch_bounds__(token_choice_threads, tile_blocks(Source::bloc
     rows::choose(source, rules, first, tokens, reinterpret_cast<std::uint32_t*>(shared), out);
 }
 
-//! `memory`: `bytes_per_block` of global memory for each block, or null: then the row is in dynamic shared memory.
-//! The source's scratch comes first in dynamic shared memory either way.
+//! Where a block keeps a row that does not fit registers. Dynamic shared memory holds the selection's scratch, the
+//! source's, and, where `memory` is null, the row.
+struct long_rows {
+  std::int32_t deepest = 0;
+  unsigned char* memory = nullptr;  // [blocks][bytes] in global memory
+  std::int64_t bytes = 0;           // of a row
+};
+
+//! Chooses for every block_count()-th of `tokens` tokens; by a block.
 template <class Source, class Score, class Selection>
-__global__ void __launch_bounds__(row_block_threads, 1)
-    kernel_token_choice_by_block(Source source, token_choice::row_rules<Score, Selection> rules, std::int32_t deepest,
-                                 unsigned char* memory, std::int64_t bytes_per_block, token_choice::choice_outputs out,
-                                 const std::int64_t* num_tokens) {
-  RESONANCE_DYNAMIC_SHARED(shared);
-  RESONANCE_SHARED_ARRAY(std::uint64_t, team_words, block_team::scratch_words);
-  RESONANCE_SHARED_ARRAY(token_choice::top_k_scratch, selection, 1);
-  wait_for_previous_kernel();
-  const block_team team(team_words);
+RESONANCE_DEVICE void choose_by_block(const block_team& team, const Source& source,
+                                      const token_choice::row_rules<Score, Selection>& rules, const long_rows& rows,
+                                      std::int64_t tokens, unsigned char* shared,
+                                      const token_choice::choice_outputs& out) {
+  auto& selection = *reinterpret_cast<token_choice::top_k_scratch*>(shared);
+  shared += sizeof selection;
   auto* source_scratch = reinterpret_cast<float*>(shared);
   const int warps = block_threads() / warp_size;
-  unsigned char* row_memory = memory != nullptr ? memory + block_index() * bytes_per_block
-                                                : shared + warps * Source::scratch_floats * sizeof(float);
-  const token_choice::block_row_memory row(row_memory, rules.experts, deepest);
-  const token_choice::block_row_chooser<Score, Selection> chooser(rules, deepest, team, row, selection[0]);
-  const std::int64_t tokens = live_tokens(source.tokens(), num_tokens);
+  unsigned char* row_memory = rows.memory != nullptr ? rows.memory + block_index() * rows.bytes
+                                                     : shared + warps * Source::scratch_floats * sizeof(float);
+  const token_choice::block_row_memory row(row_memory, rules.experts, rows.deepest);
+  const token_choice::block_row_chooser<Score, Selection> chooser(rules, rows.deepest, team, row, selection);
   for (std::int64_t token = block_index(); token < tokens; token += block_count()) {
     if constexpr (Source::whole_warp) {
       source.fill(warp_team{}, token, 1, row.delta, rules.experts, source_scratch + warp_id() * Source::scratch_floats,
@@ -120,6 +123,16 @@ __global__ void __launch_bounds__(row_block_threads, 1)
     team.sync();
     chooser.choose(token, out);
   }
+}
+
+template <class Source, class Score, class Selection>
+__global__ void __launch_bounds__(row_block_threads, 1)
+    kernel_token_choice_by_block(Source source, token_choice::row_rules<Score, Selection> rules, long_rows rows,
+                                 token_choice::choice_outputs out, const std::int64_t* num_tokens) {
+  RESONANCE_DYNAMIC_SHARED(shared);
+  RESONANCE_SHARED_ARRAY(std::uint64_t, team_words, block_team::scratch_words);
+  wait_for_previous_kernel();
+  choose_by_block(block_team(team_words), source, rules, rows, live_tokens(source.tokens(), num_tokens), shared, out);
 }
 
 RESONANCE_ARCH_NAMESPACE_END

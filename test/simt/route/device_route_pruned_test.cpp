@@ -30,11 +30,9 @@ TEST(DeviceRoutePruned, SlotMajorCapacityWithPaddedExperts) {
                                                });
 }
 
-TEST(DeviceRoutePruned, SharedAndRenormalizedTakeOneLaunchMoreEach) {
-  expect_every_batch<bounded, affinity::logits>(3, asked::everything, {1, 5},
+TEST(DeviceRoutePruned, TheLowerBoundCutsTheTokensBestFirst) {
+  expect_every_batch<bounded, affinity::logits>(3, asked::everything, {1, 3},
                                                 [](bounded::options& o, const support::batch_shape&) {
-                                                  o.prune.shared = true;
-                                                  o.prune.renormalize = true;
                                                   o.prune.hidden = 64;
                                                   o.capacity.delta_given = true;
                                                   o.capacity.delta = 0.3;

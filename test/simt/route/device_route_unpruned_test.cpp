@@ -30,7 +30,7 @@ TEST(DeviceRouteUnpruned, GroupsWithABiasOnLocalExperts) {
   std::vector<std::int32_t> map(300);
   for (std::size_t e = 0; e < map.size(); ++e) map[e] = e % 3 == 0 ? static_cast<std::int32_t>(e / 3) : -1;
   support::random_source random(3);
-  for (const std::int64_t tokens : {40, 500}) {
+  for (const std::int64_t tokens : {40, 500, 1500}) {  // the last in more than one tile
     const support::batch_shape shape{tokens, 64, 6};
     const route_test::batch_input<float> batch(random, {shape, 64});
     const auto input = batch.of<affinity::logits>();
