@@ -21,6 +21,7 @@
 #include <resonance/core/expert_members.cuh>
 #include <resonance/core/kernel_group.cuh>
 #include <resonance/core/launch.cuh>
+#include <resonance/core/ordered_steps.cuh>
 #include <resonance/core/vector_io.cuh>
 #include <resonance/core/warp_softmax.cuh>
 #include <resonance/core/warp_sum.cuh>
@@ -50,11 +51,13 @@
 #include <resonance/prune/kernel_expert_capacities.cuh>
 #include <resonance/prune/kernel_prune.cuh>
 #include <resonance/route/block_route.cuh>
+#include <resonance/route/block_route_steps.cuh>
 #include <resonance/route/device_fused.cuh>
 #include <resonance/route/device_route.cuh>
-#include <resonance/route/device_staged.cuh>
-#include <resonance/route/kernel_delta_max.cuh>
+#include <resonance/route/device_route_choice.cuh>
+#include <resonance/route/device_stepped.cuh>
 #include <resonance/route/kernel_route.cuh>
+#include <resonance/route/kernel_route_steps.cuh>
 #include <resonance/token_choice/block_token_choice.cuh>
 #include <resonance/token_choice/block_top_k.cuh>
 #include <resonance/token_choice/device_token_choice.cuh>

@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(Threads, 1)
 
 //! The route of a batch whose tokens have chosen; a block for every item of every step.
 template <int Threads, class Merge, class Rule, class Order, class Score, class Index>
-__global__ void __launch_bounds__(Threads, 1)
+__global__ void __launch_bounds__(Threads, 2)
     kernel_route_steps(route_steps_call<Merge, Rule, Order, Score, Index> call, unsigned* counters) {
   RESONANCE_DYNAMIC_SHARED(shared);
   RESONANCE_SHARED_ARRAY(std::uint64_t, team_words, block_team::scratch_words);

@@ -40,15 +40,11 @@ RESONANCE_BUILT(detail::kernel_route_choice_by_block<logits, affinity::softmax, 
 RESONANCE_BUILT(detail::kernel_route_experts<256, prune::affinity_mass, prune::affinity_order>);
 RESONANCE_BUILT(detail::kernel_route_place<detail::place_threads<unsigned>, std::int32_t>);
 
-// What follows in one: ranks of what the tokens chose, and lists that the experts extend.
-RESONANCE_BUILT(detail::kernel_route_steps<256, merge::restricted, prune::affinity_mass, prune::batch_prioritized,
-                                           affinity::softmax, std::int32_t>);
-RESONANCE_BUILT(detail::kernel_route_steps<256, merge::union_, prune::affinity_mass, prune::affinity_order,
+// What follows in one.
+RESONANCE_BUILT(detail::kernel_route_steps<256, merge::union_, prune::lower_bound, prune::batch_prioritized,
                                            affinity::softmax, std::int64_t>);
 
 // A small batch by one block.
 RESONANCE_BUILT(detail::kernel_route_small<384, grap, affinity::softmax, token_choice::top_k, merge::restricted,
                                            prune::affinity_mass, prune::affinity_order, std::int32_t>);
-RESONANCE_BUILT(detail::kernel_route_small<384, logits, affinity::softmax, token_choice::top_k, merge::intersection,
-                                           prune::lower_bound, prune::slot_major, std::int32_t>);
 RESONANCE_BUILT(detail::kernel_route_small_unpruned<384, logits, affinity::softmax, token_choice::top_k, std::int32_t>);
