@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include "affinity/fixture.hpp"
 #include "affinity/typed_rows.hpp"
 #include "core/naive_sum.hpp"
 #include "reference/affinity.hpp"
@@ -19,15 +20,15 @@
 namespace {
 
 namespace affinity = resonance::affinity;
+using affinity_test::expect_near;
+using affinity_test::padded_rows;
+using affinity_test::shape;
 using resonance::matrix_view;
 using resonance::status;
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 
-struct shape {
-  std::size_t tokens, experts, hidden;
-};
 const std::vector<shape> shapes = {{0, 8, 16},     {1, 1, 1},      {7, 6, 13},     {33, 13, 77},
                                    {257, 7, 130},  {33, 72, 2880}, {9, 128, 2880}, {7, 257, 1031},
                                    {3, 512, 1500}, {33, 64, 2049}, {5, 288, 1024}};
@@ -49,41 +50,9 @@ std::vector<float> run(const support::any_executor& executor, const Metric& metr
   return {out.begin(), out.end()};
 }
 
-std::vector<float> absolute(std::vector<float> values) {
-  for (float& value : values) value = std::fabs(value);
-  return values;
-}
-
-//! fp32 sums are off by a few roundings of the sum of magnitudes, which the metric of absolute values gives.
-void expect_near(const std::vector<float>& delta, const reference::matrix& expected,
-                 const reference::matrix& magnitude) {
-  ASSERT_EQ(delta.size(), expected.values.size());
-  for (std::size_t i = 0; i < delta.size(); ++i)
-    ASSERT_NEAR(delta[i], expected.values[i], 2e-6 * magnitude.values[i]) << "pair " << i;
-}
-
-//! Values [rows, cols] as the row type holds them, with gaps between the rows that no result may depend on.
-template <class Row>
-struct padded_rows {
-  std::vector<float> values;
-  std::vector<Row> stored;
-  std::int64_t stride;
-  std::size_t rows, cols;
-
-  padded_rows(support::random_source& random, std::size_t row_count, std::size_t column_count, std::size_t gap = 3)
-      : stride(static_cast<std::int64_t>(column_count + gap)), rows(row_count), cols(column_count) {
-    stored.assign(row_count * (column_count + gap) + 1, typed_rows::narrowed<Row>(nan));
-    for (float value : support::normal_values(random, row_count * column_count))
-      values.push_back(typed_rows::widened(typed_rows::narrowed<Row>(value)));
-    for (std::size_t r = 0; r < rows; ++r)
-      for (std::size_t c = 0; c < cols; ++c)
-        stored[r * (column_count + gap) + c] = typed_rows::narrowed<Row>(values[r * cols + c]);
-  }
-  matrix_view<const Row> view() const {
-    return {stored.data(), static_cast<std::int64_t>(rows), static_cast<std::int64_t>(cols), stride};
-  }
-  reference::matrix exact() const { return reference::widened(values, rows, cols); }
-  reference::matrix magnitudes() const { return reference::widened(absolute(values), rows, cols); }
+//! The same on one thread, as the fixture calls it.
+const auto run_serially = [](const auto& metric, const auto& input, std::size_t tokens, std::size_t experts) {
+  return run(support::serial(), metric, input, tokens, experts);
 };
 
 template <class Row>
@@ -92,62 +61,17 @@ TYPED_TEST_SUITE(HostAffinity, typed_rows::all, typed_rows::names);
 
 TYPED_TEST(HostAffinity, ScoresAGateLikeTheReference) {
   support::random_source random(31);
-  for (const shape& s : shapes) {
-    const padded_rows<TypeParam> x(random, s.tokens, s.hidden), w(random, s.experts, s.hidden, 1);
-    affinity::hidden_input<TypeParam> input;
-    input.hidden = x.view();
-    input.gate = w.view();
-    const support::any_executor serial = support::serial();
-    expect_near(run(serial, affinity::dot{}, input, s.tokens, s.experts), reference::dot(x.exact(), w.exact()),
-                reference::dot(x.magnitudes(), w.magnitudes()));
-    expect_near(run(serial, affinity::cosine{}, input, s.tokens, s.experts), reference::cosine(x.exact(), w.exact()),
-                reference::cosine(x.magnitudes(), w.magnitudes()));
-  }
+  for (const shape& s : shapes) affinity_test::expect_gate_like_the_reference<TypeParam>(random, s, run_serially);
 }
 
 TYPED_TEST(HostAffinity, ScoresSlicesLikeTheReference) {
   support::random_source random(32);
-  for (const shape& s : shapes) {
-    const padded_rows<TypeParam> x(random, s.tokens, s.hidden);
-    const std::vector<float> v = support::normal_values(random, s.hidden);
-    affinity::hidden_input<TypeParam> input;
-    input.hidden = x.view();
-    input.experts = static_cast<std::int32_t>(s.experts);
-    const support::any_executor serial = support::serial();
-    for (bool weighted : {false, true}) {
-      input.slice_weights = weighted ? v.data() : nullptr;
-      const std::vector<double> weights(v.begin(), weighted ? v.end() : v.begin());
-      const std::vector<float> magnitude = absolute(v);
-      const std::vector<double> magnitudes(magnitude.begin(), weighted ? magnitude.end() : magnitude.begin());
-      expect_near(run(serial, affinity::grouped_average_cosine{}, input, s.tokens, s.experts),
-                  reference::grouped_average_cosine(x.exact(), s.experts, weights),
-                  reference::grouped_average_cosine(x.magnitudes(), s.experts, magnitudes));
-      expect_near(run(serial, affinity::grouped_average{}, input, s.tokens, s.experts),
-                  reference::grouped_average(x.exact(), s.experts, weights),
-                  reference::grouped_average(x.magnitudes(), s.experts, magnitudes));
-    }
-  }
+  for (const shape& s : shapes) affinity_test::expect_slices_like_the_reference<TypeParam>(random, s, run_serially);
 }
 
 TYPED_TEST(HostAffinity, TakesLogitsAsTheyAreOrOverTheirNorms) {
   support::random_source random(33);
-  for (const shape& s : shapes) {
-    const padded_rows<TypeParam> logits(random, s.tokens, s.experts, 2);
-    std::vector<float> token_norms = absolute(support::normal_values(random, s.tokens));
-    std::vector<float> gate_norms = absolute(support::normal_values(random, s.experts));
-    gate_norms[0] = 0;
-    affinity::logits_input<TypeParam> input;
-    input.logits = logits.view();
-    const support::any_executor serial = support::serial();
-    EXPECT_TRUE(typed_rows::same_bits(run(serial, affinity::logits{}, input, s.tokens, s.experts), logits.values));
-    input.token_norms = token_norms.data();
-    input.gate_norms = gate_norms.data();
-    const reference::matrix expected = reference::cosine_from_logits(
-        logits.exact(), {token_norms.begin(), token_norms.end()}, {gate_norms.begin(), gate_norms.end()});
-    reference::matrix magnitude = expected;
-    for (double& value : magnitude.values) value = std::fabs(value);
-    expect_near(run(serial, affinity::cosine_of_logits{}, input, s.tokens, s.experts), expected, magnitude);
-  }
+  for (const shape& s : shapes) affinity_test::expect_logits_like_the_reference<TypeParam>(random, s, run_serially);
 }
 
 //! The documented order of additions, fused multiply-adds, roots and quotients leave no bit to chance.

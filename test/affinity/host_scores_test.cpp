@@ -21,6 +21,8 @@ namespace {
 
 namespace affinity = resonance::affinity;
 using affinity::softmax_axis;
+using reference_score::expect_scores;
+using reference_score::random_delta;
 using resonance::matrix_view;
 using resonance::status;
 using resonance::status_code;
@@ -38,23 +40,6 @@ std::vector<float> run(const support::any_executor& executor, const Score& score
   EXPECT_TRUE(result.ok()) << result.argument;
   EXPECT_TRUE(out.intact());
   return {out.begin(), out.end()};
-}
-
-std::vector<float> random_delta(support::random_source& random, std::size_t count) {
-  std::vector<float> delta = support::normal_values(random, count, 3);
-  for (float& value : delta)
-    if (random.coin(0.05)) value = random.coin() ? -infinity : std::numeric_limits<float>::quiet_NaN();
-  return delta;
-}
-
-void expect_scores(const std::vector<float>& scores, const std::vector<float>& delta,
-                   const reference::matrix& expected) {
-  for (std::size_t i = 0; i < scores.size(); ++i) {
-    if (!reference::choosable(static_cast<double>(delta[i])))
-      ASSERT_EQ(scores[i], -infinity) << i;
-    else
-      ASSERT_NEAR(scores[i], expected.values[i], 1e-5 * std::fabs(expected.values[i])) << i;
-  }
 }
 
 template <class Score>

@@ -2,14 +2,19 @@
 // The library's score functions and the reference's, side by side.
 #pragma once
 
+#include <cmath>
+#include <cstddef>
+#include <limits>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include <gtest/gtest.h>
 
 #include <resonance/affinity/score.hpp>
 
 #include "reference/score.hpp"
+#include "support/random.hpp"
 
 namespace reference_score {
 
@@ -51,6 +56,25 @@ reference::score_options options_of(const Score& score) {
   options.temperature = static_cast<double>(score.temperature);
   options.logit_cap = static_cast<double>(score.logit_cap);
   return options;
+}
+
+//! Affinities of which one in twenty is absent.
+inline std::vector<float> random_delta(support::random_source& random, std::size_t count) {
+  std::vector<float> delta = support::normal_values(random, count, 3);
+  for (float& value : delta)
+    if (random.coin(0.05)) value = random.coin() ? -HUGE_VALF : std::numeric_limits<float>::quiet_NaN();
+  return delta;
+}
+
+//! Scores to a relative 1e-5; absent pairs stay absent.
+inline void expect_scores(const std::vector<float>& scores, const std::vector<float>& delta,
+                          const reference::matrix& expected) {
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (!reference::choosable(static_cast<double>(delta[i])))
+      ASSERT_EQ(scores[i], -HUGE_VALF) << i;
+    else
+      ASSERT_NEAR(scores[i], expected.values[i], 1e-5 * std::fabs(expected.values[i])) << i;
+  }
 }
 
 }  // namespace reference_score

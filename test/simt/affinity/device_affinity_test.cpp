@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Affinities and scores on the device: the host's bits for every metric, row type and awkward width.
+// Affinities and scores on the device: the host's bits for every metric, row type and awkward width, and the
+// reference's values.
 #include <resonance/affinity/device_affinity.cuh>
 
 #include <gtest/gtest.h>
@@ -13,24 +14,33 @@
 #include <support/random.hpp>
 #include <vector>
 
+#include "affinity/fixture.hpp"
+#include "affinity/reference_score.hpp"
+#include "affinity/typed_rows.hpp"
+
 namespace {
 
 using namespace resonance;
 using support::guarded_buffer;
 
+//! Runs device_affinity in exactly the answered workspace, and checks the red zones.
+const auto run_on_device = [](const auto& metric, const auto& input, std::size_t tokens, std::size_t experts) {
+  guarded_buffer<float> out(tokens * experts);
+  support::exact_workspace space(affinity::device_affinity_workspace_bytes(metric, input));
+  const matrix_view<float> whole(out.data(), static_cast<std::int64_t>(tokens), static_cast<std::int64_t>(experts));
+  EXPECT_TRUE(support::accepted(affinity::device_affinity(device_stream{}, metric, input, whole, space.view())));
+  EXPECT_TRUE(out.intact() && space.intact());
+  return support::values_of(out);
+};
+
 template <class Metric, class Input>
 void expect_the_hosts_affinity(const Metric& metric, const Input& input, std::int64_t tokens, std::int64_t experts) {
   guarded_buffer<float> host(static_cast<std::size_t>(tokens * experts));
-  guarded_buffer<float> device(host.size());
   support::exact_workspace host_space(affinity::host_affinity_workspace_bytes(serial_executor{}, metric, input));
-  support::exact_workspace space(affinity::device_affinity_workspace_bytes(metric, input));
   ASSERT_TRUE(support::accepted(affinity::host_affinity(
       serial_executor{}, metric, input, matrix_view<float>(host.data(), tokens, experts), host_space.view())));
-  ASSERT_TRUE(support::accepted(affinity::device_affinity(
-      device_stream{}, metric, input, matrix_view<float>(device.data(), tokens, experts), space.view())));
-  EXPECT_TRUE(device.intact());
-  for (std::size_t i = 0; i < host.size(); ++i)
-    ASSERT_EQ(std::memcmp(&host[i], &device[i], 4), 0) << "pair " << i << ": " << host[i] << ", " << device[i];
+  EXPECT_TRUE(typed_rows::same_bits(
+      run_on_device(metric, input, static_cast<std::size_t>(tokens), static_cast<std::size_t>(experts)), host));
 }
 
 template <class Row>
@@ -78,6 +88,27 @@ void expect_every_metric(std::uint64_t seed) {
 TEST(DeviceAffinity, HasTheHostsBitsForFloat32) { expect_every_metric<float>(1); }
 TEST(DeviceAffinity, HasTheHostsBitsForBfloat16) { expect_every_metric<bfloat16>(2); }
 TEST(DeviceAffinity, HasTheHostsBitsForFloat16) { expect_every_metric<float16>(3); }
+
+template <class Row>
+class DeviceAffinityReference : public ::testing::Test {};
+TYPED_TEST_SUITE(DeviceAffinityReference, typed_rows::all, typed_rows::names);
+
+const affinity_test::shape reference_shapes[] = {{0, 8, 16},   {1, 1, 1},     {33, 13, 77},
+                                                 {257, 8, 40}, {33, 72, 130}, {3, 257, 1031}};
+
+TYPED_TEST(DeviceAffinityReference, ScoresAGateAndSlices) {
+  support::random_source random(7);
+  for (const affinity_test::shape& s : reference_shapes) {
+    affinity_test::expect_gate_like_the_reference<TypeParam>(random, s, run_on_device);
+    affinity_test::expect_slices_like_the_reference<TypeParam>(random, s, run_on_device);
+  }
+}
+
+TEST(DeviceAffinity, TakesLogitsLikeTheReference) {
+  support::random_source random(8);
+  for (const affinity_test::shape& s : reference_shapes)
+    affinity_test::expect_logits_like_the_reference<float>(random, s, run_on_device);
+}
 
 TEST(DeviceAffinity, TakesLogitsWithNormsAndInfinities) {
   support::random_source random(4);
@@ -129,6 +160,32 @@ TEST(DeviceScores, HasTheHostsBits) {
       expect_the_hosts_scores(affinity::relu_softmax{}, axis);
     }
   });
+}
+
+template <class Score>
+void expect_the_references_scores(const Score& score) {
+  support::random_source random(9);
+  for (const affinity_test::shape& s : reference_shapes) {
+    const std::vector<float> delta = reference_score::random_delta(random, s.tokens * s.experts);
+    const auto rows = static_cast<std::int64_t>(s.tokens);
+    const auto cols = static_cast<std::int64_t>(s.experts);
+    const reference::matrix exact = reference::widened(delta, s.tokens, s.experts);
+    const auto expect = [&](affinity::softmax_axis axis, const reference::matrix& expected) {
+      guarded_buffer<float> out(delta.size());
+      ASSERT_TRUE(support::accepted(
+          affinity::device_scores(device_stream{}, score, {delta.data(), rows, cols}, {out.data(), rows, cols}, axis)));
+      EXPECT_TRUE(out.intact());
+      reference_score::expect_scores(support::values_of(out), delta, expected);
+    };
+    expect(affinity::softmax_axis::experts, reference::scores(exact, reference_score::options_of(score)));
+    if (Score::normalized_over == normalizer::row)
+      expect(affinity::softmax_axis::tokens, reference::softmax_over_tokens(exact));
+  }
+}
+
+TEST(DeviceScores, AgreeWithTheReference) {
+  expect_the_references_scores(affinity::softmax{});
+  expect_the_references_scores(affinity::sigmoid{});
 }
 
 TEST(DeviceAffinityErrors, NameTheArgument) {
