@@ -86,12 +86,10 @@ chosen run(const support::any_executor& executor, const Source& source, const Sc
           {delta.begin(), delta.end()}};
 }
 
-//! What the reference chooses from the library's own deltas and scores, so that no rounding of a score function can
-//! make a false difference; the weights are the reference's from the start. `ids` before any fill go to `unfilled`.
-template <class Score, class Selection>
-reference::choices expected_choices(const std::vector<float>& delta, std::size_t tokens, std::size_t experts,
-                                    const Score& score, const Selection& selection, const token_choice::options& o,
-                                    reference::id_table& unfilled) {
+//! The library's raw scores of its own deltas.
+template <class Score>
+std::vector<float> host_scores(const std::vector<float>& delta, std::size_t tokens, std::size_t experts,
+                               const Score& score) {
   std::vector<float> scores(delta.size());
   const auto rows = static_cast<std::int64_t>(tokens);
   const auto cols = static_cast<std::int64_t>(experts);
@@ -99,6 +97,16 @@ reference::choices expected_choices(const std::vector<float>& delta, std::size_t
       affinity::host_scores(support::serial(), score, resonance::matrix_view<const float>(delta.data(), rows, cols),
                             resonance::matrix_view<float>(scores.data(), rows, cols));
   EXPECT_TRUE(scored.ok());
+  return scores;
+}
+
+//! What the reference chooses from the library's own deltas and scores, so that no rounding of a score function can
+//! make a false difference; the weights are the reference's from the start. `ids` before any fill go to `unfilled`.
+template <class Score, class Selection>
+reference::choices expected_choices(const std::vector<float>& delta, const std::vector<float>& scores,
+                                    std::size_t tokens, std::size_t experts, const Score& score,
+                                    const Selection& selection, const token_choice::options& o,
+                                    reference::id_table& unfilled) {
   const reference::matrix exact_delta = reference::widened(delta, tokens, experts);
   std::vector<double> bias;
   if (o.correction_bias != nullptr) bias.assign(o.correction_bias, o.correction_bias + experts);
@@ -115,14 +123,13 @@ reference::choices expected_choices(const std::vector<float>& delta, std::size_t
   return result;
 }
 
-template <class Source, class Score, class Selection>
-void expect_reference(const Source& source, const Score& score, const Selection& selection,
-                      const token_choice::options& o) {
-  const chosen got = run(support::serial(), source, score, selection, o);
-  const auto tokens = static_cast<std::size_t>(source.tokens());
-  const auto experts = static_cast<std::size_t>(source.experts());
+//! `scores` are the library's, of got.delta [tokens, experts].
+template <class Score, class Selection>
+void expect_reference(const chosen& got, const std::vector<float>& scores, std::size_t tokens, std::size_t experts,
+                      const Score& score, const Selection& selection, const token_choice::options& o) {
   reference::id_table unfilled;
-  const reference::choices expected = expected_choices(got.delta, tokens, experts, score, selection, o, unfilled);
+  const reference::choices expected =
+      expected_choices(got.delta, scores, tokens, experts, score, selection, o, unfilled);
   ASSERT_EQ(got.ids, expected.ids.values) << "T " << tokens << " E " << experts << " K " << o.top_k;
   for (std::size_t slot = 0; slot < got.ids.size(); ++slot) {
     const double weight = expected.weights.values[slot];
@@ -133,6 +140,15 @@ void expect_reference(const Source& source, const Score& score, const Selection&
         id < 0 ? -std::numeric_limits<float>::infinity() : got.delta[token * experts + static_cast<std::size_t>(id)];
     ASSERT_EQ(got.affinity[slot], affinity_of_slot) << "slot " << slot;
   }
+}
+
+template <class Source, class Score, class Selection>
+void expect_reference(const Source& source, const Score& score, const Selection& selection,
+                      const token_choice::options& o) {
+  const chosen got = run(support::serial(), source, score, selection, o);
+  const auto tokens = static_cast<std::size_t>(source.tokens());
+  const auto experts = static_cast<std::size_t>(source.experts());
+  expect_reference(got, host_scores(got.delta, tokens, experts, score), tokens, experts, score, selection, o);
 }
 
 template <class Row>

@@ -213,7 +213,9 @@ TEST(HostTokenChoiceAdversarial, IdsAgreeWithTheReferenceForEveryKindOfScore) {
       const auto check = [&](const auto& score, const auto& selection, const token_choice::options& o) {
         const auto got = run(support::serial(), source, score, selection, o);
         reference::id_table unfilled;
-        const auto expected = choice_reference::expected_choices(got.delta, 33, experts, score, selection, o, unfilled);
+        const auto scores = choice_reference::host_scores(got.delta, 33, experts, score);
+        const auto expected =
+            choice_reference::expected_choices(got.delta, scores, 33, experts, score, selection, o, unfilled);
         ASSERT_EQ(got.ids, expected.ids.values)
             << support::name_of(kind) << " E " << experts << " bias " << (o.correction_bias != nullptr);
       };

@@ -16,14 +16,17 @@
 #include "support/poison.hpp"
 #include "support/random.hpp"
 #include "token_choice/choice_reference.hpp"
+#include "token_choice/weights_reference.hpp"
 
 namespace {
 
 namespace affinity = resonance::affinity;
 namespace token_choice = resonance::token_choice;
+using reference_score::random_delta;
 using resonance::assignment_view;
 using resonance::matrix_view;
 using resonance::status_code;
+using weights_reference::ragged_list;
 
 template <class Score>
 std::vector<float> run(const support::any_executor& executor, const std::vector<float>& delta, const assignment_view& a,
@@ -36,36 +39,6 @@ std::vector<float> run(const support::any_executor& executor, const std::vector<
   EXPECT_TRUE(result.ok()) << result.argument << ' ' << result.message();
   EXPECT_TRUE(weights.intact() && workspace.intact());
   return {weights.begin(), weights.end()};
-}
-
-//! A ragged list in which token t holds t mod (limit + 1) different experts, one slot in ten unassigned.
-struct ragged_list {
-  std::vector<std::int32_t> ids, token_of_slot;
-  std::vector<std::int64_t> offsets = {0};
-  assignment_view view;
-
-  ragged_list(support::random_source& random, std::size_t tokens, std::size_t experts) {
-    for (std::size_t t = 0; t < tokens; ++t) {
-      for (std::size_t e = 0; e < t % (experts + 1); ++e) {
-        ids.push_back(static_cast<std::int32_t>(e));
-        if (random.coin(0.1)) ids.back() = random.coin() ? -1 : static_cast<std::int32_t>(experts);
-        token_of_slot.push_back(static_cast<std::int32_t>(t));
-      }
-      offsets.push_back(static_cast<std::int64_t>(ids.size()));
-    }
-    view.tokens = static_cast<std::int64_t>(tokens);
-    view.experts = static_cast<std::int32_t>(experts);
-    view.ids = ids.data();
-    view.token_offsets = offsets.data();
-    view.token_of_slot = token_of_slot.data();
-  }
-};
-
-std::vector<float> random_delta(support::random_source& random, std::size_t count) {
-  std::vector<float> delta = support::normal_values(random, count, 2);
-  for (float& value : delta)
-    if (random.coin(0.05)) value = random.coin() ? -HUGE_VALF : std::numeric_limits<float>::quiet_NaN();
-  return delta;
 }
 
 template <class Score>
@@ -95,37 +68,12 @@ TYPED_TEST(HostWeights, GivesTokenChoicesOwnBitsForItsOwnSlots) {
 TYPED_TEST(HostWeights, WeighsARaggedListLikeTheReference) {
   support::random_source random(82);
   const TypeParam score;
-  const reference::score_options scoring = reference_score::options_of(score);
   for (std::size_t tokens : {0, 1, 7, 33, 257})
-    for (bool renormalize : {false, true}) {
-      const std::size_t experts = 13;
-      const ragged_list list(random, tokens, experts);
-      std::vector<float> delta = random_delta(random, tokens * experts);
-      if (std::is_same<TypeParam, affinity::identity>::value)
-        for (float& value : delta) value = std::fabs(value) == HUGE_VALF ? value : std::fabs(value);
-      token_choice::options o;
-      o.renormalize = renormalize;
-      o.routed_scaling_factor = 0.5F;
-      const std::vector<float> weights = run(support::serial(), delta, list.view, score, o);
-      const reference::matrix exact = reference::widened(delta, tokens, experts);
-      const reference::matrix scores = reference::scores(exact, scoring);
-      for (std::size_t t = 0; t < tokens; ++t) {
-        const auto first = static_cast<std::size_t>(list.offsets[t]);
-        const auto last = static_cast<std::size_t>(list.offsets[t + 1]);
-        reference::id_table ids(1, last - first, -1);
-        for (std::size_t s = first; s < last; ++s)
-          if (reference::names_expert(list.ids[s], experts) &&
-              reference::choosable(exact(t, static_cast<std::size_t>(list.ids[s]))))
-            ids(0, s - first) = list.ids[s];
-        reference::choice_options options;
-        options.renormalize = renormalize;
-        options.routed_scaling_factor = 0.5;
-        const reference::matrix expected =
-            reference::weights_of(ids, reference::matrix(1, experts, scores.row(t)), scoring.function, options);
-        for (std::size_t s = first; s < last; ++s)
-          ASSERT_NEAR(weights[s], expected(0, s - first), 1e-5 * std::fabs(expected(0, s - first))) << t << ' ' << s;
-      }
-    }
+    for (bool renormalize : {false, true})
+      weights_reference::expect_reference(random, tokens, score, renormalize,
+                                          [&](const auto& delta, const assignment_view& a, const auto& o) {
+                                            return run(support::serial(), delta, a, score, o);
+                                          });
 }
 
 //! lowest_ids fills slots with valid ids that token choice did not choose: they weigh nothing here either.

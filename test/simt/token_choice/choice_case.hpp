@@ -46,6 +46,18 @@ template <class T>
 }
 
 //! `live`: tokens given in device memory; negative = none given.
+template <class Source, class Score, class Selection>
+void run_on_device(const Source& source, const Score& score, const Selection& selection, const token_choice::options& o,
+                   tables& out, std::int64_t live = -1) {
+  support::exact_workspace space(token_choice::device_token_choice_workspace_bytes(source, score, selection, o));
+  device_stream on;
+  on.num_tokens = live < 0 ? nullptr : &live;
+  ASSERT_TRUE(support::accepted(token_choice::device_token_choice(
+      on, source, score, selection, o, out.choice(),
+      matrix_view<float>(out.row.data(), source.tokens(), source.experts()), space.view())));
+  EXPECT_TRUE(out.intact() && space.intact());
+}
+
 template <class Metric, class Input, class Score, class Selection>
 void expect_the_hosts_bits(const Metric& metric, const Input& input, const Score& score, const Selection& selection,
                            const token_choice::options& o, std::int64_t live = -1) {
@@ -61,13 +73,7 @@ void expect_the_hosts_bits(const Metric& metric, const Input& input, const Score
       token_choice::host_token_choice(serial_executor{}, host_source, score, selection, o, host.choice(),
                                       matrix_view<float>(host.row.data(), tokens, experts), host_space.view())));
 
-  support::exact_workspace space(token_choice::device_token_choice_workspace_bytes(device_source, score, selection, o));
-  device_stream on;
-  on.num_tokens = live < 0 ? nullptr : &live;
-  ASSERT_TRUE(support::accepted(
-      token_choice::device_token_choice(on, device_source, score, selection, o, device.choice(),
-                                        matrix_view<float>(device.row.data(), tokens, experts), space.view())));
-  EXPECT_TRUE(device.intact());
+  run_on_device(device_source, score, selection, o, device, live);
   if (live >= 0) {
     for (guarded_buffer<float>* table : {&host.weights, &host.delta, &host.row}) {
       const std::size_t kept = table->size() / static_cast<std::size_t>(tokens) * static_cast<std::size_t>(live);

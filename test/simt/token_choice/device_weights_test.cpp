@@ -5,6 +5,7 @@
 #include <resonance/token_choice/host_weights.hpp>
 
 #include "choice_case.hpp"
+#include "token_choice/weights_reference.hpp"
 
 namespace {
 
@@ -66,6 +67,28 @@ TEST(DeviceWeights, HasTheHostsBits) {
 
 TEST(DeviceWeights, HasTheHostsBitsUnderEverySchedule) {
   simt::under_every_schedule([] { expect_the_hosts_weights(affinity::softmax{}, false); });
+}
+
+template <class Score>
+void expect_the_references_weights(const Score& score) {
+  support::random_source random(8);
+  const auto run = [&](const std::vector<float>& delta, assignment_view a, const token_choice::options& o) {
+    a.slot_capacity = a.slots();
+    guarded_buffer<float> weights(static_cast<std::size_t>(a.slots()));
+    EXPECT_TRUE(support::accepted(token_choice::device_weights(
+        device_stream{}, matrix_view<const float>(delta.data(), a.tokens, a.experts), a, score, o, weights.data())));
+    EXPECT_TRUE(weights.intact());
+    return support::values_of(weights);
+  };
+  for (const std::size_t tokens : {0, 1, 33, 257})
+    for (const bool renormalize : {false, true})
+      weights_reference::expect_reference(random, tokens, score, renormalize, run);
+}
+
+TEST(DeviceWeights, AgreeWithTheReference) {
+  expect_the_references_weights(affinity::softmax{});
+  expect_the_references_weights(affinity::sigmoid{});
+  expect_the_references_weights(affinity::softmax_over_chosen{});
 }
 
 TEST(DeviceWeightsErrors, NameTheArgument) {
