@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "expert_choice/fixture.hpp"
 #include "reference/expert_choice.hpp"
 #include "resonance/affinity/host_scores.hpp"
 #include "support/assignments.hpp"
@@ -18,20 +19,10 @@
 namespace {
 
 using namespace resonance;
+using expert_choice_test::expect_rows;
+using expert_choice_test::rows;
 using support::exact_workspace;
 using support::guarded_buffer;
-
-// The rows of ids and scores that one run wrote, and whether it stayed inside them.
-struct rows {
-  guarded_buffer<std::int32_t> ids;
-  guarded_buffer<float> scores;
-
-  rows(std::int64_t experts, std::int64_t capacity)
-      : ids(static_cast<std::size_t>(experts * capacity)), scores(static_cast<std::size_t>(experts * capacity)) {}
-  expert_choice::outputs view() { return {ids.data(), scores.data()}; }
-  bool intact() const { return ids.intact() && scores.intact(); }
-  bool untouched() const { return ids.untouched() && scores.untouched(); }
-};
 
 // Chooses, from a matrix or from candidates, on every executor; the results have the same bits.
 template <class Source>
@@ -52,67 +43,29 @@ rows choose(const Source& source, std::int64_t tokens, std::int64_t experts, con
   support::with_every_executor([&](const auto& executor, const std::string& name) {
     rows again(experts, o.capacity);
     choose_into(executor, again);
-    EXPECT_TRUE(support::bits_of(again.ids, again.scores) == support::bits_of(first.ids, first.scores)) << name;
+    EXPECT_TRUE(again.bits() == first.bits()) << name;
   });
   return first;
 }
 
-// Ids as the reference has them, and beside every id the bits of its score.
-void expect_rows(const rows& got, const reference::token_lists& expected, std::int64_t capacity,
-                 const matrix_view<const float>& scores) {
-  for (std::size_t e = 0; e < expected.size(); ++e) {
-    for (std::size_t c = 0; c < static_cast<std::size_t>(capacity); ++c) {
-      const std::size_t i = e * static_cast<std::size_t>(capacity) + c;
-      const std::int32_t token = c < expected[e].size() ? expected[e][c] : -1;
-      ASSERT_EQ(got.ids[i], token) << "expert " << e << " place " << c;
-      const float score = token >= 0 ? scores.row(token)[e] : 0.0F;
-      ASSERT_EQ(detail::float_bits(got.scores[i]), detail::float_bits(score)) << "expert " << e << " place " << c;
-    }
-  }
+// The same for a source of one shape, as the fixture calls it.
+auto choose_from(const support::batch_shape& s) {
+  return [s](const auto& source, const expert_choice::options& o) { return choose(source, s.tokens, s.experts, o); };
 }
 
 TEST(HostExpertChoice, TakesTheBestOfAllTokens) {
   support::random_source random(1);
   for (const support::batch_shape& s : support::batch_shapes(8000)) {
     if (s.top_k > 1) continue;
-    for (support::adversary kind : {support::adversary::mixed, support::adversary::ties}) {
-      SCOPED_TRACE(::testing::Message() << s << " " << support::name_of(kind));
-      const std::int64_t stride = s.experts + 3;
-      const std::vector<float> values =
-          support::adversarial_values(random, static_cast<std::size_t>(s.tokens * stride), kind);
-      const matrix_view<const float> scores(values.data(), s.tokens, s.experts, stride);
-      const reference::matrix keys =
-          reference::widened(values.data(), static_cast<std::size_t>(s.tokens), static_cast<std::size_t>(s.experts),
-                             static_cast<std::size_t>(stride));
-      for (std::int64_t capacity : {std::int64_t{1}, s.tokens / 2 + 1, s.tokens + 3}) {
-        expert_choice::options o;
-        o.capacity = capacity;
-        const rows got = choose(scores, s.tokens, s.experts, o);
-        expect_rows(got, reference::expert_choice(keys, static_cast<std::size_t>(capacity)), capacity, scores);
-      }
-    }
+    for (support::adversary kind : {support::adversary::mixed, support::adversary::ties})
+      expert_choice_test::expect_best_of_all_tokens(random, s, kind, choose_from(s));
   }
 }
 
 TEST(HostExpertChoice, TakesTheBestOfItsCandidates) {
   support::random_source random(2);
-  for (const support::batch_shape& s : support::batch_shapes(8000)) {
-    SCOPED_TRACE(::testing::Message() << s);
-    support::choice_traits traits;
-    traits.duplicates = false;
-    const support::random_choices choices(random, s, traits);
-    const reference::id_table ids = choices.reference_ids();
-    std::vector<float> scored = choices.delta;  // what the candidates' affinity says of +inf
-    for (float& value : scored) value = choosable_score(value, row_traits<float>::largest);
-    const matrix_view<const float> scores(scored.data(), s.tokens, s.experts);
-    expert_choice::options o;
-    o.capacity = s.tokens / 3 + 1;
-    const reference::token_lists expected =
-        reference::expert_choice(choices.reference_deltas(), static_cast<std::size_t>(o.capacity), &ids);
-    expect_rows(choose(choices.view(), s.tokens, s.experts, o), expected, o.capacity, scores);
-    const support::ragged_copy ragged(choices.view(), random.coin());
-    expect_rows(choose(ragged.view(), s.tokens, s.experts, o), expected, o.capacity, scores);
-  }
+  for (const support::batch_shape& s : support::batch_shapes(8000))
+    expert_choice_test::expect_best_of_candidates(random, s, choose_from(s));
 }
 
 TEST(HostExpertChoice, GivesEveryExpertItsOwnCapacityWithinTheColumns) {

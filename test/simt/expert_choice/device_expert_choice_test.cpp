@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Expert choice on the device: the same rows as the host's, bit for bit.
+// Expert choice on the device: the same rows as the host's, bit for bit, and as the reference's.
 #include "resonance/expert_choice/device_expert_choice.cuh"
 
 #include <gtest/gtest.h>
@@ -11,27 +11,16 @@
 #include <type_traits>
 #include <vector>
 
+#include "expert_choice/fixture.hpp"
 #include "resonance/expert_choice/host_expert_choice.hpp"
 #include "support/assignments.hpp"
 
 namespace {
 
 using namespace resonance;
+using expert_choice_test::rows;
 using support::exact_workspace;
 using support::guarded_buffer;
-
-//! The rows that one run wrote.
-struct rows {
-  guarded_buffer<std::int32_t> ids;
-  guarded_buffer<float> scores;
-
-  rows(std::int64_t experts, std::int64_t capacity)
-      : ids(static_cast<std::size_t>(experts * capacity)), scores(static_cast<std::size_t>(experts * capacity)) {}
-  expert_choice::outputs view() { return {ids.data(), scores.data()}; }
-  bool intact() const { return ids.intact() && scores.intact(); }
-  bool untouched() const { return ids.untouched() && scores.untouched(); }
-  std::string bits() const { return support::bits_of(ids, scores); }
-};
 
 std::int64_t experts_of(const matrix_view<const float>& scores) { return scores.cols; }
 std::int64_t experts_of(const assignment_view& candidates) { return candidates.experts; }
@@ -59,15 +48,20 @@ std::string chosen_by_host(const Source& source, const expert_choice::options& o
 }
 
 template <class Source>
-std::string chosen_by_device(const Source& source, const expert_choice::options& o,
-                             const std::int64_t* num_tokens = nullptr) {
+rows choose_on_device(const Source& source, const expert_choice::options& o, const std::int64_t* num_tokens = nullptr) {
   rows out(experts_of(source), o.capacity);
   exact_workspace workspace(device_bytes(source, o));
   device_stream on;
   on.num_tokens = num_tokens;
   EXPECT_TRUE(support::accepted(expert_choice::device_expert_choice(on, source, o, out.view(), workspace.view())));
   EXPECT_TRUE(out.intact() && workspace.intact());
-  return out.bits();
+  return out;
+}
+
+template <class Source>
+std::string chosen_by_device(const Source& source, const expert_choice::options& o,
+                             const std::int64_t* num_tokens = nullptr) {
+  return choose_on_device(source, o, num_tokens).bits();
 }
 
 //! The device takes what the host takes.
@@ -127,6 +121,23 @@ TEST(DeviceExpertChoice, TakesTheBestOfItsCandidates) {
     expert_choice::options o;
     o.capacity = s.tokens / 3 + 1;
     expect_as_host(support::random_choices(random, s).view(), o);
+  }
+}
+
+TEST(DeviceExpertChoice, AgreesWithTheReference) {
+  support::random_source random(10);
+  const auto of_all = [](const matrix_view<const float>& scores, const expert_choice::options& o) {
+    return choose_on_device(scores, o);
+  };
+  const auto of_candidates = [](assignment_view candidates, const expert_choice::options& o) {
+    candidates.slot_capacity = candidates.slots();
+    return choose_on_device(candidates, o);
+  };
+  for (const support::batch_shape& s :
+       {support::batch_shape{0, 13, 2}, {1, 1, 1}, {33, 72, 8}, {257, 13, 2}, {33, 257, 8}}) {
+    for (const support::adversary kind : {support::adversary::mixed, support::adversary::ties})
+      expert_choice_test::expect_best_of_all_tokens(random, s, kind, of_all);
+    expert_choice_test::expect_best_of_candidates(random, s, of_candidates);
   }
 }
 
