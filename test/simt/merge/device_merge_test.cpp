@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Merging on the device against the host: every output the same bits.
+// Merging on the device against the host: every output the same bits; and against the reference.
 #include "resonance/merge/device_merge.cuh"
 
 #include <gtest/gtest.h>
@@ -12,54 +12,19 @@
 #include <utility>
 #include <vector>
 
+#include "merge/fixture.hpp"
 #include "resonance/merge/host_merge.hpp"
 #include "support/assignments.hpp"
 
 namespace {
 
 using namespace resonance;
+using merge_test::largest_capacity;
+using merge_test::merged_arrays;
 using support::batch_shape;
 using support::exact_workspace;
 using support::guarded_buffer;
 using support::random_choices;
-
-// Every array that a merge may write.
-struct merged_arrays {
-  guarded_buffer<std::int32_t> ids, rank, token_of_slot;
-  guarded_buffer<float> affinity;
-  guarded_buffer<std::int64_t> offsets;
-
-  merged_arrays(std::int64_t slots, std::int64_t tokens)
-      : ids(static_cast<std::size_t>(slots)),
-        rank(static_cast<std::size_t>(slots)),
-        token_of_slot(static_cast<std::size_t>(slots)),
-        affinity(static_cast<std::size_t>(slots)),
-        offsets(static_cast<std::size_t>(tokens) + 1) {}
-  assignment_buffers view() {
-    assignment_buffers b;
-    b.ids = ids.data();
-    b.affinity = affinity.data();
-    b.rank_in_expert = rank.data();
-    b.token_offsets = offsets.data();
-    b.token_of_slot = token_of_slot.data();
-    b.capacity = static_cast<std::int64_t>(ids.size());
-    return b;
-  }
-  bool intact() const {
-    return ids.intact() && rank.intact() && token_of_slot.intact() && affinity.intact() && offsets.intact();
-  }
-  bool untouched() const {
-    return ids.untouched() && rank.untouched() && token_of_slot.untouched() && affinity.untouched() &&
-           offsets.untouched();
-  }
-  std::string bits() const { return support::bits_of(ids, rank, token_of_slot, affinity, offsets); }
-};
-
-std::int64_t largest_capacity(const merge::expert_side& expert, std::int32_t experts) {
-  std::int64_t most = 0;
-  for (std::int32_t e = 0; e < experts; ++e) most = std::max(most, expert.of(e));
-  return most;
-}
 
 template <class Policy>
 void merge_on_device(const assignment_view& choices, merge::expert_side expert, std::int64_t most_capacity,
@@ -85,13 +50,19 @@ merged_arrays merge_on_host(const assignment_view& choices, const merge::expert_
 }
 
 template <class Policy>
-void expect_same(const assignment_view& choices, const merge::expert_side& expert) {
+merged_arrays merge_on_device(const assignment_view& choices, const merge::expert_side& expert) {
   const std::int64_t most = Policy::needs_expert_choice ? largest_capacity(expert, choices.experts) : 0;
-  const std::int64_t slots =
-      merge::merged_slots<Policy>(choices.tokens, choices.experts, choices.slots_per_token, most);
-  merged_arrays got(slots, choices.tokens);
-  merge_on_device<Policy>(choices, expert, most, got.view());
-  EXPECT_TRUE(got.intact());
+  merged_arrays out(merge::merged_slots<Policy>(choices.tokens, choices.experts, choices.slots_per_token, most),
+                    choices.tokens);
+  merge_on_device<Policy>(choices, expert, most, out.view());
+  EXPECT_TRUE(out.intact());
+  return out;
+}
+
+template <class Policy>
+void expect_same(const assignment_view& choices, const merge::expert_side& expert) {
+  const merged_arrays got = merge_on_device<Policy>(choices, expert);
+  const auto slots = static_cast<std::int64_t>(got.ids.size());
   EXPECT_TRUE(got.bits() == merge_on_host<Policy>(choices, expert, slots).bits());
 }
 
@@ -123,6 +94,23 @@ TEST(DeviceMerge, AgreesWithTheHostOnManyShapes) {
     const random_choices c(random, shape, {random.pick(support::all_adversaries()), 0.1, true});
     expect_same(c, {c.deltas(), shape.tokens / 4 + 1, nullptr});
   }
+}
+
+TEST(DeviceMerge, AgreesWithTheReference) {
+  support::random_source random(90);
+  const auto run = [](auto policy, const assignment_view& choices, const merge::expert_side& expert) {
+    return merge_on_device<decltype(policy)>(choices, expert);
+  };
+  for (const batch_shape& shape : {batch_shape{0, 13, 2}, {1, 1, 1}, {33, 13, 1}, {33, 257, 8}, {257, 72, 2}}) {
+    SCOPED_TRACE(::testing::Message() << shape);
+    const random_choices c(random, shape);
+    const merge::expert_side expert{c.deltas(), shape.tokens / 4 + 1, nullptr};
+    merge_test::expect_reference(c, expert,
+                                 std::vector<std::size_t>(c.experts(), static_cast<std::size_t>(expert.capacity)), run);
+  }
+  const random_choices c(random, {33, 7, 3});
+  const std::vector<std::int64_t> capacities = {0, 1, 2, 16, 32, 33, 40};
+  merge_test::expect_reference(c, {c.deltas(), -1, capacities.data()}, {0, 1, 2, 16, 32, 33, 40}, run);
 }
 
 TEST(DeviceMerge, AgreesWithTheHostOnManyExperts) {
