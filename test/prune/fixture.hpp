@@ -120,4 +120,22 @@ inline void expect_reference(const pruned_arrays& got, const merged_batch& batch
   }
 }
 
+//! One rule under one order; run(rule, order, assignments, options) gives the pruned arrays. Bits of `variant`:
+//! sharing, a cap, renormalizing.
+template <class Run, class Rule, class Order>
+void expect_reference(const Run& run, const merged_batch& batch, const Rule& rule, const Order& order,
+                      reference::prune_options meaning, reference::drop_order order_meaning, int variant) {
+  SCOPED_TRACE(::testing::Message() << "order " << static_cast<int>(order_meaning) << " variant " << variant);
+  resonance::prune::options o;
+  meaning.order = order_meaning;
+  o.hidden = static_cast<std::int64_t>(meaning.hidden);
+  o.shared = meaning.shared = (variant & 1) != 0;
+  if ((variant & 2) != 0) {
+    o.capacity_cap = 3;
+    meaning.cap = 3;
+  }
+  o.renormalize = (variant & 4) != 0;
+  expect_reference(run(rule, order, batch.view(), o), batch, meaning, o.renormalize);
+}
+
 }  // namespace prune_test

@@ -38,18 +38,8 @@ pruned_arrays prune_everywhere(const Rule& rule, const Order& order, const assig
 template <class Rule>
 void expect_rule(const merged_batch& batch, const Rule& rule, const reference::prune_options& meaning) {
   const auto expect_order = [&](auto order, drop_order order_meaning, int variant) {
-    SCOPED_TRACE(::testing::Message() << "order " << static_cast<int>(order_meaning) << " variant " << variant);
-    prune::options o;
-    reference::prune_options expected = meaning;
-    expected.order = order_meaning;
-    o.hidden = static_cast<std::int64_t>(meaning.hidden);
-    o.shared = expected.shared = (variant & 1) != 0;
-    if ((variant & 2) != 0) {
-      o.capacity_cap = 3;
-      expected.cap = 3;
-    }
-    o.renormalize = (variant & 4) != 0;
-    prune_test::expect_reference(prune_everywhere(rule, order, batch.view(), o), batch, expected, o.renormalize);
+    prune_test::expect_reference([](const auto&... arguments) { return prune_everywhere(arguments...); }, batch, rule,
+                                 order, meaning, order_meaning, variant);
   };
   const int step = batch.choices.slots() > 1000 ? 7 : 1;
   for (int variant = 0; variant < 8; variant += step) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The experts' capacities on the device: the same numbers as the host's, under every rule.
+// The experts' capacities on the device: the same numbers as the host's and the reference's, under every rule.
 #include "resonance/prune/device_expert_capacities.cuh"
 
 #include <gtest/gtest.h>
@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "prune/expert_capacities_reference.hpp"
 #include "resonance/core/executor.hpp"
 #include "resonance/prune/host_expert_capacities.hpp"
 #include "support/assignments.hpp"
@@ -43,16 +44,23 @@ std::vector<std::int64_t> found_by_host(const Rule& rule, const matrix_view<cons
 }
 
 template <class Rule>
-std::vector<std::int64_t> found_by_device(const Rule& rule, const matrix_view<const float>& affinity, std::int64_t cap,
-                                          const float* delta_max = nullptr, const std::int64_t* num_tokens = nullptr) {
+std::vector<std::int64_t> run_on_device(const Rule& rule, const matrix_view<const float>& affinity,
+                                        const prune::batch_facts& batch, std::int64_t cap,
+                                        const float* delta_max = nullptr, const std::int64_t* num_tokens = nullptr) {
   guarded_buffer<std::int64_t> capacities(static_cast<std::size_t>(affinity.cols));
   exact_workspace workspace(prune::device_expert_capacities_workspace_bytes<Rule>(affinity.rows));
   device_stream on;
   on.num_tokens = num_tokens;
-  EXPECT_TRUE(support::accepted(prune::device_expert_capacities(on, rule, affinity, batch_of(affinity), delta_max, cap,
-                                                                capacities.data(), workspace.view())));
+  EXPECT_TRUE(support::accepted(
+      prune::device_expert_capacities(on, rule, affinity, batch, delta_max, cap, capacities.data(), workspace.view())));
   EXPECT_TRUE(capacities.intact() && workspace.intact());
   return support::values_of(capacities);
+}
+
+template <class Rule>
+std::vector<std::int64_t> found_by_device(const Rule& rule, const matrix_view<const float>& affinity, std::int64_t cap,
+                                          const float* delta_max = nullptr, const std::int64_t* num_tokens = nullptr) {
+  return run_on_device(rule, affinity, batch_of(affinity), cap, delta_max, num_tokens);
 }
 
 template <class Rule>
@@ -81,6 +89,14 @@ void with_tables(const Visit& visit) {
     const auto values = support::normal_values(random, static_cast<std::size_t>(33 * experts));
     visit(matrix_view<const float>(values.data(), 33, experts));
   }
+}
+
+TEST(DeviceExpertCapacities, AgreeWithTheReference) {
+  support::random_source random(9);
+  const auto run = [](const auto&... arguments) { return run_on_device(arguments...); };
+  for (const support::batch_shape& s :
+       {support::batch_shape{0, 13, 2}, {1, 1, 1}, {33, 72, 8}, {257, 13, 2}, {33, 257, 2}})
+    prune_test::expect_reference_capacities(random, s, run);
 }
 
 TEST(DeviceExpertCapacities, OfAffinityMassAreTheHosts) {

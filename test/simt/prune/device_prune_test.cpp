@@ -12,13 +12,14 @@
 #include <string>
 #include <vector>
 
-#include "prune/fixture.hpp"
+#include "prune_case.hpp"
 #include "resonance/prune/host_prune.hpp"
 #include "support/assignments.hpp"
 
 namespace {
 
 using namespace resonance;
+using prune_case::prune_on_device;
 using prune_test::merged_batch;
 using prune_test::pruned_arrays;
 using support::batch_shape;
@@ -32,16 +33,6 @@ const support::any_executor& host() {
 assignment_view for_device(assignment_view a, std::int64_t spare_slots = 0) {
   if (a.ragged()) a.slot_capacity = a.slots() + spare_slots;
   return a;
-}
-
-template <class Rule, class Order>
-void prune_on_device(const Rule& rule, const Order& order, const assignment_view& a, const prune::options& o,
-                     const prune::outputs& out, const std::int64_t* num_tokens = nullptr) {
-  device_stream on;
-  on.num_tokens = num_tokens;
-  support::exact_workspace workspace(prune::device_prune_workspace_bytes<Rule, Order>(a));
-  ASSERT_TRUE(support::accepted(prune::device_prune(on, rule, order, a, o, out, workspace.view())));
-  EXPECT_TRUE(workspace.intact());
 }
 
 template <class Rule, class Order>
