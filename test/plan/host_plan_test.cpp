@@ -16,6 +16,7 @@
 namespace {
 
 using namespace resonance;
+using plan_test::expect_plan;
 using plan_test::plan_arrays;
 using support::exact_workspace;
 using support::guarded_buffer;
@@ -37,28 +38,6 @@ plan_arrays<Index> plan_everywhere(const assignment_view& a, const plan::options
   return first;
 }
 
-template <class Index, class Expected>
-bool begins_with(const guarded_buffer<Index>& got, const std::vector<Expected>& expected) {
-  return got.size() >= expected.size() &&
-         std::equal(expected.begin(), expected.end(), got.begin(),
-                    [](Expected e, Index g) { return static_cast<std::int64_t>(e) == static_cast<std::int64_t>(g); });
-}
-
-template <class Index>
-void expect_plan(const plan_arrays<Index>& got, const reference::plan_result& expected) {
-  EXPECT_TRUE(begins_with(got.tokens_per_expert, expected.tokens_per_expert));
-  EXPECT_TRUE(begins_with(got.expert_offsets, expected.expert_offsets));
-  EXPECT_TRUE(begins_with(got.inverse, expected.inverse.values));
-  EXPECT_TRUE(begins_with(got.sorted_token_ids, expected.sorted_token_ids));
-  EXPECT_TRUE(begins_with(got.expert_ids, expected.expert_ids));
-  EXPECT_EQ(static_cast<std::size_t>(got.num_rows[0]), expected.num_rows_padded);
-  EXPECT_EQ(static_cast<std::size_t>(got.num_rows[1]), expected.num_rows_unpadded);
-  const std::size_t rows = expected.sorted_token_ids.size();
-  EXPECT_TRUE(got.sorted_token_ids.untouched(rows, got.sorted_token_ids.size() - rows));
-  const std::size_t tiles = expected.expert_ids.size();
-  EXPECT_TRUE(got.expert_ids.untouched(tiles, got.expert_ids.size() - tiles));
-}
-
 template <class Index>
 class HostPlan : public ::testing::Test {};
 using index_types = ::testing::Types<std::int32_t, std::int64_t>;
@@ -66,37 +45,9 @@ TYPED_TEST_SUITE(HostPlan, index_types, );
 
 TYPED_TEST(HostPlan, AgreesWithTheReference) {
   support::random_source random(72);
-  for (const support::batch_shape& s : support::batch_shapes(40000)) {
-    const support::random_choices c(random, s, {support::adversary::mixed, 0.2, true});
-    std::vector<std::int32_t> map(c.experts());
-    const auto num_local = static_cast<std::int32_t>(random.between(1, c.experts()));
-    for (std::int32_t& local : map) local = random.coin() ? -1 : static_cast<std::int32_t>(random.below(c.experts()));
-    const reference::matrix affinity = reference::widened(c.affinity, c.tokens(), c.top_k());
-    // Every option is on in some variants; the tile and the capacity change with them.
-    for (int variant = 0; variant < 8; ++variant) {
-      SCOPED_TRACE(::testing::Message() << s << " variant " << variant);
-      plan::options o;
-      reference::plan_options meaning;
-      meaning.experts = c.experts();
-      o.tile_tokens = random.pick(std::vector<std::int32_t>{1, 4, 16, 128, 7});
-      meaning.tile_tokens = static_cast<std::size_t>(o.tile_tokens);
-      if ((variant & 1) != 0) {
-        o.by_affinity = true;
-        meaning.affinity = &affinity;
-      }
-      if ((variant & 2) != 0) {
-        o.pad_to_capacity = static_cast<std::int64_t>(random.below(c.tokens() / 2 + 2));
-        meaning.capacity = static_cast<std::size_t>(o.pad_to_capacity);
-      }
-      if ((variant & 4) != 0) {
-        o.expert_map = map.data();
-        o.num_local = num_local;
-        meaning.expert_map = map;
-        meaning.num_local = static_cast<std::size_t>(num_local);
-      }
-      expect_plan(plan_everywhere<TypeParam>(c.view(), o), reference::plan(c.reference_ids(), meaning));
-    }
-  }
+  for (const support::batch_shape& s : support::batch_shapes(40000))
+    plan_test::expect_every_option(
+        random, s, [](const assignment_view& a, const plan::options& o) { return plan_everywhere<TypeParam>(a, o); });
 }
 
 TYPED_TEST(HostPlan, NumbersTheSlotsOfRaggedLists) {

@@ -84,6 +84,14 @@ TYPED_TEST(DevicePlan, IsTheHostsPlanWithAllOptions) {
   }
 }
 
+TYPED_TEST(DevicePlan, AgreesWithTheReference) {
+  support::random_source random(318);
+  for (const support::batch_shape& s :
+       {support::batch_shape{0, 13, 2}, {1, 1, 1}, {33, 72, 8}, {257, 13, 2}, {33, 257, 8}})
+    plan_test::expect_every_option(
+        random, s, [](const assignment_view& a, const plan::options& o) { return device<TypeParam>(a, o); });
+}
+
 TYPED_TEST(DevicePlan, DoesNotDependOnTheSchedule) {
   support::random_source random(312);
   for (const support::batch_shape& s : {support::batch_shape{33, 72, 8}, {2100, 13, 4}}) {
