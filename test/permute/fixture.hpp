@@ -4,12 +4,15 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <ostream>
+#include <type_traits>
 #include <vector>
 
+#include "reference/permute.hpp"
 #include "reference/plan.hpp"
 #include "resonance/core/row_type.hpp"
 #include "resonance/permute/row_plan.hpp"
@@ -106,6 +109,34 @@ struct planned {
   }
 };
 
+//! Permuted rows have the bits that the reference gives them; what lies past the plan's rows is not looked at.
+template <class Row>
+void expect_permuted(const stored_rows<Row>& got, const stored_rows<Row>& x, const reference::plan_result& plan) {
+  reference::table<Row> rows(static_cast<std::size_t>(x.rows), static_cast<std::size_t>(x.cols));
+  for (std::size_t t = 0; t < rows.rows; ++t)
+    for (std::size_t j = 0; j < rows.cols; ++j)
+      rows(t, j) = x.at(static_cast<std::int64_t>(t), static_cast<std::int64_t>(j));
+  const reference::table<Row> expected = reference::permute(rows, plan.sorted_token_ids, plan.inverse.cols);
+  for (std::size_t row = 0; row < expected.rows && x.cols > 0; ++row)
+    ASSERT_EQ(std::memcmp(&got.at(static_cast<std::int64_t>(row), 0), &expected(row, 0),
+                          static_cast<std::size_t>(x.cols) * sizeof(Row)),
+              0)
+        << "row " << row;
+}
+
+//! Combined rows: one rounding to the row type, and K float roundings of terms that may cancel.
+template <class Row>
+void expect_combined(const stored_rows<Row>& got, const reference::matrix& expected, std::size_t top_k) {
+  const double unit = std::is_same<Row, float>::value                ? 0.0
+                      : std::is_same<Row, resonance::float16>::value ? 0x1p-11
+                                                                     : 0x1p-8;
+  for (std::size_t t = 0; t < expected.rows; ++t)
+    for (std::size_t j = 0; j < expected.cols; ++j)
+      ASSERT_NEAR(value_of(got.at(static_cast<std::int64_t>(t), static_cast<std::int64_t>(j))), expected(t, j),
+                  unit * std::fabs(expected(t, j)) + 1e-5 * static_cast<double>(top_k))
+          << "token " << t << " column " << j;
+}
+
 struct row_shape {
   support::batch_shape batch;
   std::int64_t hidden, extra;
@@ -123,6 +154,12 @@ inline std::vector<row_shape> row_shapes() {
           {{33, 6, 2}, 0, 3, 0, 1},     {{33, 13, 8}, 17, 0, 3, 16},   {{33, 64, 8}, 512, 0, 0, 1},
           {{33, 64, 22}, 513, 5, 1, 7}, {{33, 128, 8}, 2880, 0, 0, 1}, {{257, 72, 2}, 63, 1, 0, 128},
           {{257, 6, 6}, 1031, 0, 5, 4}, {{4099, 13, 2}, 5, 0, 0, 16}};
+}
+
+//! A few of them, for device code on the CPU.
+inline std::vector<row_shape> reference_shapes() {
+  return {{{0, 13, 2}, 8, 0, 0, 1},    {{1, 1, 1}, 1, 0, 0, 1},     {{33, 13, 8}, 17, 0, 3, 16},
+          {{33, 72, 8}, 512, 0, 0, 1}, {{257, 72, 2}, 63, 1, 0, 7}, {{33, 257, 8}, 24, 0, 0, 4}};
 }
 
 }  // namespace permute_test

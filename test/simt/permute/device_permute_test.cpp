@@ -51,6 +51,20 @@ TYPED_TEST(DevicePermute, MovesTheHostsBytes) {
   }
 }
 
+TYPED_TEST(DevicePermute, AgreesWithTheReference) {
+  support::random_source random(339);
+  for (const row_shape& s : permute_test::reference_shapes()) {
+    SCOPED_TRACE(::testing::Message() << s);
+    const support::random_choices c(random, s.batch, {support::adversary::ties, 0.2, true});
+    const planned<std::int32_t> plan(c, s.tile_tokens);
+    stored_rows<TypeParam> x(s.batch.tokens, s.hidden, s.extra, s.misalignment);
+    x.fill_bits(random);
+    stored_rows<TypeParam> got(plan.rows(), s.hidden, s.extra, s.misalignment);
+    ASSERT_TRUE(support::accepted(permute::device_permute({}, x.read(), plan.view(), got.view())));
+    permute_test::expect_permuted(got, x, plan.plan);
+  }
+}
+
 TYPED_TEST(DevicePermute, DoesNotDependOnTheSchedule) {
   support::random_source random(332);
   const support::random_choices c(random, {33, 13, 8}, {support::adversary::ties, 0.2, true});

@@ -58,6 +58,29 @@ TYPED_TEST(DeviceUnpermute, HasTheHostsBits) {
   }
 }
 
+TYPED_TEST(DeviceUnpermute, AgreesWithTheReference) {
+  support::random_source random(349);
+  for (const row_shape& s : permute_test::reference_shapes()) {
+    SCOPED_TRACE(::testing::Message() << s);
+    const support::random_choices c(random, s.batch, {support::adversary::ties, 0.3, true});
+    const planned<std::int32_t> plan(c, s.tile_tokens);
+    stored_rows<TypeParam> permuted(plan.rows(), s.hidden, s.extra, s.misalignment);
+    permuted.fill_normal(random);
+    stored_rows<TypeParam> x(s.batch.tokens, s.hidden);
+    x.fill_normal(random);
+    const reference::matrix inputs = x.widened();
+    for (const auto without : {no_slot::zero, no_slot::passthrough}) {
+      stored_rows<TypeParam> got(s.batch.tokens, s.hidden, s.extra, s.misalignment);
+      ASSERT_TRUE(support::accepted(
+          permute::device_unpermute({}, permuted.read(), plan.view(), got.view(), without, x.read())));
+      permute_test::expect_combined(got,
+                                    reference::unpermute(permuted.widened(), plan.plan.inverse, c.reference_weights(),
+                                                         without == no_slot::passthrough ? &inputs : nullptr),
+                                    c.top_k());
+    }
+  }
+}
+
 TYPED_TEST(DeviceUnpermute, DoesNotDependOnTheSchedule) {
   support::random_source random(342);
   const support::random_choices c(random, {33, 13, 8}, {support::adversary::ties, 0.3, true});
