@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "balance/fixture.hpp"
 #include "permute/fixture.hpp"
 #include "reference/balance.hpp"
 #include "support/assignments.hpp"
@@ -17,16 +18,10 @@
 namespace {
 
 using namespace resonance;
+using balance_test::statistics;
 using permute_test::stored_rows;
 using support::exact_workspace;
 using support::guarded_buffer;
-
-struct statistics {
-  guarded_buffer<double> mean_probability, z_loss;
-  explicit statistics(std::int64_t experts) : mean_probability(static_cast<std::size_t>(experts)), z_loss(1) {}
-  bool intact() const { return mean_probability.intact() && z_loss.intact(); }
-  bool untouched() const { return mean_probability.untouched() && z_loss.untouched(); }
-};
 
 template <class Row>
 statistics statistics_everywhere(const stored_rows<Row>& logits) {
@@ -41,9 +36,7 @@ statistics statistics_everywhere(const stored_rows<Row>& logits) {
   statistics first = run(serial_executor{});
   support::with_every_executor([&](const auto& executor, const std::string& name) {
     const statistics again = run(executor);
-    EXPECT_TRUE(support::bits_of(again.mean_probability, again.z_loss) ==
-                support::bits_of(first.mean_probability, first.z_loss))
-        << name;
+    EXPECT_TRUE(again.bits() == first.bits()) << name;
   });
   return first;
 }
@@ -69,29 +62,11 @@ TYPED_TEST_SUITE(HostBalance, permute_test::row_types, );
 
 TYPED_TEST(HostBalance, RouterStatisticsAgreeWithTheReference) {
   support::random_source random(111);
-  const double largest = static_cast<double>(row_traits<TypeParam>::largest);
   for (const support::batch_shape& s : support::batch_shapes(5000)) {
     if (s.top_k != 1 && s.tokens < 4000) continue;
-    SCOPED_TRACE(::testing::Message() << s);
-    for (support::adversary kind : {support::adversary::nans, support::adversary::ties, support::adversary::mixed}) {
-      SCOPED_TRACE(support::name_of(kind));
-      stored_rows<TypeParam> logits(s.tokens, s.experts, 1, 1);
-      for (std::int64_t t = 0; t < s.tokens; ++t)
-        for (std::int64_t e = 0; e < s.experts; ++e)
-          permute_test::encode(support::adversarial_value(random, kind), logits.at(t, e));
-      const reference::matrix wide = logits.widened();
-      reference::matrix probabilities(wide.rows, wide.cols);
-      for (std::size_t t = 0; t < wide.rows; ++t) {
-        const std::vector<double> row = reference::softmax(wide.row(t), largest);
-        std::copy(row.begin(), row.end(), probabilities.values.begin() + static_cast<std::ptrdiff_t>(t * wide.cols));
-      }
-      const statistics got = statistics_everywhere(logits);
-      const std::vector<double> expected = reference::mean_probability(probabilities);
-      for (std::size_t e = 0; e < expected.size(); ++e)
-        EXPECT_NEAR(got.mean_probability[e], expected[e], 1e-6 * expected[e] + 1e-30) << "expert " << e;
-      const double z = reference::z_loss(wide, largest);
-      EXPECT_NEAR(got.z_loss[0], z, 1e-5 * z + 1e-12);
-    }
+    for (support::adversary kind : {support::adversary::nans, support::adversary::ties, support::adversary::mixed})
+      balance_test::expect_reference_statistics<TypeParam>(
+          random, s, kind, [](const auto& logits) { return statistics_everywhere(logits); });
   }
 }
 
@@ -139,21 +114,9 @@ TYPED_TEST(HostBalance, EachStatisticMayBeLeftOut) {
 TYPED_TEST(HostBalance, SeparationAgreesWithTheReference) {
   support::random_source random(113);
   for (const support::batch_shape& s :
-       {support::batch_shape{0, 6, 2}, {1, 1, 1}, {7, 13, 8}, {33, 6, 2}, {257, 72, 22}, {4099, 13, 2}}) {
-    SCOPED_TRACE(::testing::Message() << s);
-    const support::random_choices c(random, s, {support::adversary::ties, 0.2, true});
-    stored_rows<TypeParam> x(s.tokens, 19, 2, 1);
-    x.fill_normal(random);
-    for (std::int64_t t = 0; t < s.tokens; ++t)  // experts that do separate tokens, not only noise
-      for (std::int64_t j = 0; j < 19; ++j)
-        permute_test::encode(
-            static_cast<float>(permute_test::value_of(x.at(t, j)) + 0.5 * (c.ids[c.count(t, s.top_k)] % 3)),
-            x.at(t, j));
-    const double expected = reference::calinski_harabasz(x.widened(), c.reference_ids(), c.experts());
-    EXPECT_NEAR(separation_everywhere(x, c.view()), expected, 1e-9 * expected);
-    const support::ragged_copy ragged(c.view(), false);
-    EXPECT_NEAR(separation_everywhere(x, ragged.view()), expected, 1e-9 * expected);
-  }
+       {support::batch_shape{0, 6, 2}, {1, 1, 1}, {7, 13, 8}, {33, 6, 2}, {257, 72, 22}, {4099, 13, 2}})
+    balance_test::expect_reference_separation<TypeParam>(
+        random, s, [](const auto& x, const assignment_view& a) { return separation_everywhere(x, a); });
 }
 
 TYPED_TEST(HostBalance, SeparationHasItsLimits) {

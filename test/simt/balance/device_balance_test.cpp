@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Batch statistics on the device: the same bits as the host's.
+// Batch statistics on the device: the same bits as the host's, and the reference's values.
 #include "resonance/balance/device_balance.cuh"
 
 #include <gtest/gtest.h>
@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "balance/fixture.hpp"
 #include "permute/fixture.hpp"
 #include "resonance/balance/host_balance.hpp"
 #include "support/assignments.hpp"
@@ -18,15 +19,10 @@
 namespace {
 
 using namespace resonance;
+using balance_test::statistics;
 using permute_test::stored_rows;
 using support::exact_workspace;
 using support::guarded_buffer;
-
-struct statistics {
-  guarded_buffer<double> mean_probability, z_loss;
-  explicit statistics(std::int64_t experts) : mean_probability(static_cast<std::size_t>(experts)), z_loss(1) {}
-  std::string bits() const { return support::bits_of(mean_probability, z_loss); }
-};
 
 template <class Row>
 std::string statistics_by_host(const matrix_view<const Row>& logits) {
@@ -39,15 +35,20 @@ std::string statistics_by_host(const matrix_view<const Row>& logits) {
 }
 
 template <class Row>
-std::string statistics_by_device(const matrix_view<const Row>& logits, const std::int64_t* num_tokens = nullptr) {
+statistics device_statistics(const matrix_view<const Row>& logits, const std::int64_t* num_tokens = nullptr) {
   statistics out(logits.cols);
   exact_workspace workspace(balance::device_router_statistics_workspace_bytes(logits.rows, logits.cols));
   device_stream on;
   on.num_tokens = num_tokens;
   EXPECT_TRUE(support::accepted(
       balance::device_router_statistics(on, logits, out.mean_probability.data(), out.z_loss.data(), workspace.view())));
-  EXPECT_TRUE(out.mean_probability.intact() && out.z_loss.intact() && workspace.intact());
-  return out.bits();
+  EXPECT_TRUE(out.intact() && workspace.intact());
+  return out;
+}
+
+template <class Row>
+std::string statistics_by_device(const matrix_view<const Row>& logits, const std::int64_t* num_tokens = nullptr) {
+  return device_statistics(logits, num_tokens).bits();
 }
 
 template <class Row>
@@ -111,6 +112,21 @@ TYPED_TEST(DeviceBalance, SeparationIsTheHosts) {
       EXPECT_EQ(separation_by_device(x.read(), c.view()), expected);
       EXPECT_EQ(separation_by_device(x.read(), on_device), expected);
     }
+  }
+}
+
+TYPED_TEST(DeviceBalance, AgreesWithTheReference) {
+  support::random_source random(7);
+  for (const support::batch_shape& s :
+       {support::batch_shape{0, 13, 2}, {1, 1, 1}, {33, 72, 8}, {257, 13, 2}, {33, 257, 8}, {5, 3000, 8}}) {
+    for (const support::adversary kind : {support::adversary::nans, support::adversary::mixed})
+      balance_test::expect_reference_statistics<TypeParam>(
+          random, s, kind, [](const stored_rows<TypeParam>& logits) { return device_statistics(logits.read()); });
+    balance_test::expect_reference_separation<TypeParam>(random, s,
+                                                         [](const stored_rows<TypeParam>& x, assignment_view a) {
+                                                           a.slot_capacity = a.slots();
+                                                           return separation_by_device(x.read(), a);
+                                                         });
   }
 }
 
