@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "permute/fixture.hpp"
+#include "permute/refusals.hpp"
 #include "support/executors.hpp"
 
 namespace {
@@ -106,44 +107,9 @@ TEST(HostPermuteOfAnyType, CopiesRowsOfOtherElements) {
 }
 
 TYPED_TEST(HostPermute, RefusesBadArguments) {
-  support::random_source random(87);
-  const support::random_choices c(random, {7, 6, 2}, {support::adversary::ties, 0.0, false});
-  const planned<std::int32_t> good(c, 1);
-  stored_rows<TypeParam> in(7, 5);
-  in.fill_bits(random);
-  stored_rows<TypeParam> out(good.rows(), 5);
-  matrix_view<const TypeParam> x = in.read();
-  matrix_view<TypeParam> permuted = out.view();
-  permute::row_plan<std::int32_t> plan = good.view();
-  const auto expect = [&](status_code code, const std::string& argument) {
-    EXPECT_TRUE(support::refused(permute::host_permute(serial_executor{}, x, plan, permuted), code, argument));
-    EXPECT_TRUE(out.memory.untouched()) << argument;
-    x = in.read();
-    permuted = out.view();
-    plan = good.view();
-  };
-  x.data = nullptr;
-  expect(status_code::null_pointer, "x");
-  x.rows = 6;
-  expect(status_code::shape_mismatch, "x");
-  x.stride = 4;
-  expect(status_code::out_of_range, "x");
-  permuted.data = nullptr;
-  expect(status_code::null_pointer, "permuted");
-  permuted.rows -= 1;
-  expect(status_code::shape_mismatch, "permuted");
-  permuted.cols = 4;
-  expect(status_code::shape_mismatch, "permuted");
-  permuted.stride = 4;
-  expect(status_code::out_of_range, "permuted");
-  plan.inverse = nullptr;
-  expect(status_code::null_pointer, "inverse");
-  plan.sorted_token_ids = nullptr;
-  expect(status_code::null_pointer, "sorted_token_ids");
-  plan.num_rows = -1;
-  expect(status_code::out_of_range, "num_rows");
-  plan.assignments.tokens = -1;
-  expect(status_code::out_of_range, "assignments.tokens");
+  permute_test::expect_permute_refusals<TypeParam>([](const auto& x, const auto& plan, const auto& permuted) {
+    return permute::host_permute(serial_executor{}, x, plan, permuted);
+  });
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 // low occupancy: kernel_route_choice: as kernel_token_choice
 // low occupancy: kernel_route_experts: a block per expert, keys ranked in shared memory; seldom fills the card
 // low occupancy: kernel_route_choice_by_block: as kernel_token_choice_by_block
-// low occupancy: kernel_route_steps: a block per item holds the largest step's registers; few of its steps fill the card
+// low occupancy: kernel_route_steps: holds the registers of its largest step
 // low occupancy: kernel_route_place: 1024 threads hold their slots in 64 registers: one block fits
 // low occupancy: kernel_route_small: one block is all there is
 // low occupancy: kernel_route_small_unpruned: one block is all there is

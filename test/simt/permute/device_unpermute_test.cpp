@@ -10,6 +10,7 @@
 #include <simt/environment.hpp>
 
 #include "permute/fixture.hpp"
+#include "permute/refusals.hpp"
 #include "resonance/permute/host_unpermute.hpp"
 
 namespace {
@@ -203,54 +204,16 @@ TEST(DeviceUnpermuteCost, ReadsEveryRowOnceInWideAccesses) {
 }
 
 TYPED_TEST(DeviceUnpermute, RefusesBadArguments) {
-  support::random_source random(349);
-  const support::random_choices c(random, {7, 6, 2}, {support::adversary::ties, 0.0, false});
-  const planned<std::int32_t> good(c, 1);
-  stored_rows<TypeParam> in(good.rows(), 5);
-  in.fill_normal(random);
-  stored_rows<TypeParam> tokens(7, 5);
-  tokens.fill_normal(random);
-  stored_rows<TypeParam> out(7, 5);
-  matrix_view<const TypeParam> permuted = in.read();
-  matrix_view<const TypeParam> x = tokens.read();
-  matrix_view<TypeParam> y = out.view();
-  permute::row_plan<std::int32_t> plan = good.view();
-  const auto expect = [&](status_code code, const std::string& argument) {
-    EXPECT_TRUE(
-        support::refused(permute::device_unpermute({}, permuted, plan, y, no_slot::passthrough, x), code, argument));
-    EXPECT_TRUE(out.memory.untouched()) << argument;
-    permuted = in.read();
-    x = tokens.read();
-    y = out.view();
-    plan = good.view();
-  };
-  permuted.data = nullptr;
-  expect(status_code::null_pointer, "permuted");
-  permuted.rows -= 1;
-  expect(status_code::shape_mismatch, "permuted");
-  permuted.cols = 4;
-  expect(status_code::shape_mismatch, "permuted");
-  y.data = nullptr;
-  expect(status_code::null_pointer, "y");
-  y.rows = 6;
-  expect(status_code::shape_mismatch, "y");
-  y.stride = 4;
-  expect(status_code::out_of_range, "y");
-  x.data = nullptr;
-  expect(status_code::null_pointer, "x");
-  x.rows = 6;
-  expect(status_code::shape_mismatch, "x");
-  plan.inverse = nullptr;
-  expect(status_code::null_pointer, "inverse");
-  plan.sorted_token_ids = nullptr;
-  expect(status_code::null_pointer, "sorted_token_ids");
-  plan.num_rows = -1;
-  expect(status_code::out_of_range, "num_rows");
-  plan.assignments.slots_per_token = 0;
-  expect(status_code::out_of_range, "assignments.slots_per_token");
-  x.rows = y.rows = plan.assignments.tokens = 1 << 30;
-  x.cols = y.cols = permuted.cols = x.stride = y.stride = permuted.stride = std::int64_t{1} << 20;
-  expect(status_code::index_overflow, "y");
+  permute_test::expect_unpermute_refusals<TypeParam>(
+      [](const auto& permuted, const auto& plan, const auto& y, const auto& x) {
+        return permute::device_unpermute({}, permuted, plan, y, no_slot::passthrough, x);
+      });
+}
+
+TEST(DeviceUnpermuteLimits, RefusesMoreBlocksThanAGridHas) {
+  const permute_test::endless_rows r;
+  EXPECT_TRUE(
+      support::refused(permute::device_unpermute({}, r.read, r.plan, r.view), status_code::index_overflow, "y"));
 }
 
 }  // namespace
