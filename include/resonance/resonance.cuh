@@ -46,6 +46,7 @@
 #include <resonance/plan/kernel_plan.cuh>
 #include <resonance/prune/block_expert_capacities.cuh>
 #include <resonance/prune/block_prune.cuh>
+#include <resonance/prune/block_prune_call.cuh>
 #include <resonance/prune/device_expert_capacities.cuh>
 #include <resonance/prune/device_prune.cuh>
 #include <resonance/prune/kernel_expert_capacities.cuh>

@@ -38,9 +38,9 @@ set(rank PROGRAM simt/core/block_rank_test.cpp)
 set(select PROGRAM simt/core/block_select_test.cpp)
 set(collectives FILE core/collectives.cuh)
 resonance_mutant(core_block_scan_barrier ${rank} SANITIZER thread BY race ${collectives}
-                 FIND "sync_block();\n    T below = 0;" REPLACE "T below = 0;")
+                 FIND "sync_block(site);\n    T below = 0;" REPLACE "T below = 0;")
 resonance_mutant(core_block_scan_reuse ${rank} SANITIZER thread BY race ${collectives}
-                 FIND "sync_block();\n    return below" REPLACE "return below")
+                 FIND "sync_block(site);\n    return below" REPLACE "return below")
 resonance_mutant(core_warp_shuffle_mask ${select} BY report ${collectives}
                  FIND "return __shfl_up_sync(mask()," REPLACE "return __shfl_up_sync(mask() >> 1,")
 set(steps PROGRAM simt/core/ordered_steps_test.cpp SANITIZER thread BY race FILE core/ordered_steps.cuh)

@@ -189,26 +189,28 @@ class block_team {
   RESONANCE_DEVICE static void sync(call_site site = call_site::here()) { sync_block(site); }
 
   template <class T>
-  RESONANCE_DEVICE T sum(T value) const {
-    return combine(warp_team::sum(value), [](T a, T b) { return a + b; });
+  RESONANCE_DEVICE T sum(T value, call_site site = call_site::here()) const {
+    return combine(
+        warp_team::sum(value), [](T a, T b) { return a + b; }, site);
   }
   template <class T>
-  RESONANCE_DEVICE T max(T value) const {
-    return combine(warp_team::max(value), [](T a, T b) { return a > b ? a : b; });
+  RESONANCE_DEVICE T max(T value, call_site site = call_site::here()) const {
+    return combine(
+        warp_team::max(value), [](T a, T b) { return a > b ? a : b; }, site);
   }
   template <class T>
-  RESONANCE_DEVICE T exclusive_sum(T value, T& total) const {
+  RESONANCE_DEVICE T exclusive_sum(T value, T& total, call_site site = call_site::here()) const {
     T* partial = partials<T>();
     const T inclusive = warp_team::inclusive_sum(value);
     if (lane_id() == warp_size - 1) partial[warp_id()] = inclusive;
-    sync_block();
+    sync_block(site);
     T below = 0;
     total = 0;
     for (int warp = 0; warp < size() / warp_size; ++warp) {
       below += warp < warp_id() ? partial[warp] : T{0};
       total += partial[warp];
     }
-    sync_block();
+    sync_block(site);
     return below + inclusive - value;
   }
 
@@ -219,13 +221,13 @@ class block_team {
     return reinterpret_cast<T*>(scratch_);
   }
   template <class T, class Op>
-  RESONANCE_DEVICE T combine(T of_warp, const Op& op) const {
+  RESONANCE_DEVICE T combine(T of_warp, const Op& op, call_site site) const {
     T* partial = partials<T>();
     if (lane_id() == 0) partial[warp_id()] = of_warp;
-    sync_block();
+    sync_block(site);
     T all = partial[0];
     for (int warp = 1; warp < size() / warp_size; ++warp) all = op(all, partial[warp]);
-    sync_block();
+    sync_block(site);
     return all;
   }
 

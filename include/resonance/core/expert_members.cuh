@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! \file
-//! Assignments as device code reads them: an expert's members, a slot's token, a token's slots.
+//! Assignments as device code reads them: an expert's members, a slot's token, a token's slots, how many there are.
 #ifndef RESONANCE_CORE_EXPERT_MEMBERS_CUH
 #define RESONANCE_CORE_EXPERT_MEMBERS_CUH
 
 #include <resonance/config.hpp>
 #include <resonance/core/collectives.cuh>
+#include <resonance/core/launch.cuh>
 #include <resonance/core/std.hpp>
 #include <resonance/core/vector_io.cuh>
 #include <resonance/core/views.hpp>
@@ -77,6 +78,14 @@ RESONANCE_DEVICE std::int64_t first_slot(const assignment_view& a, std::int64_t 
 RESONANCE_DEVICE std::uint32_t token_of(const assignment_view& a, std::uint32_t slot) {
   if (a.ragged()) return static_cast<std::uint32_t>(load(a.token_of_slot + slot));
   return slot / static_cast<std::uint32_t>(a.slots_per_token);
+}
+
+//! Slots of the tokens that there really are.
+RESONANCE_DEVICE std::int64_t live_slots(const assignment_view& a, const std::int64_t* num_tokens) {
+  const std::int64_t tokens = live_tokens(a.tokens, num_tokens);
+  if (!a.ragged()) return tokens * a.slots_per_token;
+  const std::int64_t slots = load(a.token_offsets + tokens);
+  return slots < 0 ? 0 : (slots < a.slot_capacity ? slots : a.slot_capacity);
 }
 
 }  // namespace detail

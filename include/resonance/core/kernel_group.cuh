@@ -7,9 +7,9 @@
 #include <resonance/config.hpp>
 #include <resonance/core/block_group.cuh>
 #include <resonance/core/collectives.cuh>
+#include <resonance/core/expert_members.cuh>
 #include <resonance/core/launch.cuh>
 #include <resonance/core/std.hpp>
-#include <resonance/core/vector_io.cuh>
 #include <resonance/core/views.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
@@ -21,14 +21,6 @@ inline constexpr int group_threads = 1024;
 //! Threads of a placing block at most: places of 64 bits take more registers than 1024 threads have.
 template <class Position>
 inline constexpr int place_threads = sizeof(Position) == 4 ? group_threads : group_threads / 2;
-
-//! Slots of the tokens that there really are.
-RESONANCE_DEVICE std::int64_t live_slots(const assignment_view& a, const std::int64_t* num_tokens) {
-  const std::int64_t tokens = live_tokens(a.tokens, num_tokens);
-  if (!a.ragged()) return tokens * a.slots_per_token;
-  const std::int64_t slots = load(a.token_offsets + tokens);
-  return slots < 0 ? 0 : (slots < a.slot_capacity ? slots : a.slot_capacity);
-}
 
 //! counts[tile][group], a block per tile.
 template <int Threads>

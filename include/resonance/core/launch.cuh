@@ -8,6 +8,7 @@
 #include <resonance/core/collectives.cuh>
 #include <resonance/core/status.hpp>
 #include <resonance/core/std.hpp>
+#include <resonance/core/vector_io.cuh>
 
 #if !defined(RESONANCE_SIMT) && !defined(__CUDACC_RTC__)
 #include <cuda_runtime.h>
@@ -31,7 +32,7 @@ struct device_stream {
 //! The tokens to work on: `most`, or what device_stream::num_tokens says.
 RESONANCE_DEVICE std::int64_t live_tokens(std::int64_t most, const std::int64_t* num_tokens) {
   if (num_tokens == nullptr) return most;
-  const std::int64_t live = *num_tokens;
+  const std::int64_t live = load(num_tokens);
   return live < 0 ? 0 : (live < most ? live : most);
 }
 

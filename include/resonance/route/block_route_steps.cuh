@@ -9,7 +9,6 @@
 #include <resonance/core/block_group.cuh>
 #include <resonance/core/collectives.cuh>
 #include <resonance/core/expert_members.cuh>
-#include <resonance/core/kernel_group.cuh>
 #include <resonance/core/launch.cuh>
 #include <resonance/core/ordered_steps.cuh>
 #include <resonance/core/std.hpp>
@@ -21,7 +20,7 @@
 #include <resonance/plan/block_plan.cuh>
 #include <resonance/prune/block_expert_capacities.cuh>
 #include <resonance/prune/block_prune.cuh>
-#include <resonance/prune/kernel_prune.cuh>
+#include <resonance/prune/block_prune_call.cuh>
 #include <resonance/token_choice/policies.hpp>
 #include <resonance/token_choice/warp_weights.cuh>
 

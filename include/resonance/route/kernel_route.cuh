@@ -8,7 +8,6 @@
 #include <resonance/core/block_group.cuh>
 #include <resonance/core/collectives.cuh>
 #include <resonance/core/expert_members.cuh>
-#include <resonance/core/kernel_group.cuh>
 #include <resonance/core/launch.cuh>
 #include <resonance/core/ordered_steps.cuh>
 #include <resonance/core/std.hpp>
@@ -16,7 +15,7 @@
 #include <resonance/merge/block_merge.cuh>
 #include <resonance/plan/block_plan.cuh>
 #include <resonance/prune/block_prune.cuh>
-#include <resonance/prune/kernel_prune.cuh>
+#include <resonance/prune/block_prune_call.cuh>
 #include <resonance/route/block_route.cuh>
 #include <resonance/token_choice/kernel_token_choice.cuh>
 
