@@ -45,11 +45,8 @@ struct route_items {
   std::uint32_t plan_rank = 0;        // local experts, where rows go by affinity
 
   std::int64_t sum() const {
-    std::int64_t all = 0;
-    for (const std::uint32_t items : {best_of_choices, ask_experts, mark, extend, weigh, list_count, list_place, best,
-                                      prune, cut, renormalize, plan_count, plan_place, plan_rank})
-      all += items;
-    return all;
+    return std::int64_t{best_of_choices} + ask_experts + mark + extend + weigh + list_count + list_place + best +
+           prune + cut + renormalize + plan_count + plan_place + plan_rank;
   }
 };
 

@@ -10,6 +10,7 @@
 #include <resonance/affinity/metrics.hpp>
 #include <resonance/affinity/score.hpp>
 #include <resonance/affinity/warp_affinity.cuh>
+#include <resonance/core/kernel_group.cuh>
 #include <resonance/merge/policies.hpp>
 #include <resonance/prune/capacity.hpp>
 #include <resonance/prune/drop_order.hpp>
