@@ -9,6 +9,7 @@
 
 #include "permute/fixture.hpp"
 #include "permute/refusals.hpp"
+#include "resonance/core/executor_threads.hpp"
 #include "support/executors.hpp"
 
 namespace {
@@ -49,6 +50,22 @@ TYPED_TEST(HostPermute, CopiesTheBitsOfEveryRowAndZeroesThePadding) {
     x.fill_bits(random);
     const stored_rows<TypeParam> got = permute_everywhere(x, plan.view(), s.extra + 1, s.misalignment, 3);
     permute_test::expect_permuted(got, x, plan.plan);
+  }
+}
+
+TYPED_TEST(HostPermute, CopiesPastTheCachesWhatTheyDoNotHold) {
+  support::random_source random(88);
+  const support::random_choices c(random, {1024, 13, 3}, {support::adversary::ties, 0.0, false});
+  const planned<std::int32_t> plan(c, 8);
+  const std::size_t hidden = detail::streamed_bytes / sizeof(TypeParam) / static_cast<std::size_t>(plan.rows()) + 5;
+  stored_rows<TypeParam> x(1024, static_cast<std::int64_t>(hidden));
+  x.fill_bits(random);
+  for (const int workers : {1, 2}) {
+    stored_rows<TypeParam> out(plan.rows(), x.cols, 3, 1);
+    const thread_pool pool(workers);
+    ASSERT_TRUE(support::accepted(permute::host_permute(pool, x.read(), plan.view(), out.view())));
+    permute_test::expect_permuted(out, x, plan.plan);
+    EXPECT_TRUE(out.gaps_untouched(plan.rows()));
   }
 }
 

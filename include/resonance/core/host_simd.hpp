@@ -21,10 +21,18 @@ RESONANCE_NAMESPACE_BEGIN
 namespace detail {
 
 #if RESONANCE_DETAIL_X86_64_V3
+// gcc turns loops of unknown length into vectors from -O3 on only; users build with -O2.
+#if defined(__clang__) || !defined(__OPTIMIZE__)
+#define RESONANCE_DETAIL_VECTORIZED
+#else
+#define RESONANCE_DETAIL_VECTORIZED optimize("O3"),
+#endif
 template <class Body>
-__attribute__((target("avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt"))) void run_x86_64_v3(const Body& body) {
+__attribute__((RESONANCE_DETAIL_VECTORIZED target("avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt"))) void run_x86_64_v3(
+    const Body& body) {
   body();
 }
+#undef RESONANCE_DETAIL_VECTORIZED
 
 inline bool has_x86_64_v3() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");

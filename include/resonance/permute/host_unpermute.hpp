@@ -40,7 +40,7 @@ status host_unpermute(const Executor& executor, matrix_view<const as_deduced<Row
 
   detail::for_ranges(executor, y.rows, 16, [&](std::int64_t begin, std::int64_t end, int) {
     detail::run_widest([&]() RESONANCE_INLINE_LAMBDA {
-      constexpr std::int64_t width = 512;  // columns summed at once, in the first-level cache
+      constexpr std::int64_t width = 64;  // columns summed at once: a line or more of each row, sums close at hand
       alignas(64) float sum[width];
       for (std::int64_t t = begin; t < end; ++t) {
         for (std::int64_t column = 0; column < y.cols; column += width) {
