@@ -6,6 +6,7 @@
 //! - RESONANCE_WRAP_NAMESPACE=name  puts everything into name::resonance, so that two vendored copies can't collide;
 //! - RESONANCE_HOST_BASELINE        host code never looks for a wider instruction set at run time (same results,
 //! slower);
+//! - RESONANCE_HOST_NO_AVX512       host code leaves AVX-512 alone;
 //! - RESONANCE_SIMT=HEADER           device headers take CUDA's names from this header instead of from nvcc: how the
 //!                                   tests run device code on the CPU (test/simt);
 //! - RESONANCE_ALLOW_FAST_MATH      accepts -ffast-math; NaN, infinities and bit-identity are then the user's business.

@@ -174,6 +174,12 @@ class host_source<Metric, logits_input<L>> {
   template <class Executor>
   void prepare(const Executor&) const {}
 
+  //! The logits themselves, where they are the deltas and of a type of the library's own.
+  template <class Plain = Metric>
+  std::enable_if_t<std::is_same_v<Plain, affinity::logits> && is_own_row_type<L>, matrix_view<const L>> stored() const {
+    return input_.logits;
+  }
+
   RESONANCE_FORCE_INLINE void rows(std::int64_t first, int count, int, float* out, std::int64_t stride) const {
     const std::int64_t experts = input_.logits.cols;
     for (int t = 0; t < count; ++t) {

@@ -17,25 +17,45 @@
 #define RESONANCE_DETAIL_X86_64_V3 0
 #endif
 
+// gcc turns loops of unknown length into vectors from -O3 on only, and users build with -O2.
+#if defined(__OPTIMIZE__) && defined(__GNUC__) && !defined(__clang__)
+#define RESONANCE_DETAIL_VECTORIZED __attribute__((optimize("O3")))
+#else
+#define RESONANCE_DETAIL_VECTORIZED
+#endif
+
+// Kernels written for AVX-512, as of Ice Lake and Zen 4; gcc and clang compile them whatever the unit's own target is.
+#if (!defined(RESONANCE_HOST_BASELINE) || defined(__AVX512VBMI2__)) && !defined(RESONANCE_HOST_NO_AVX512) && \
+    defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__)) && !defined(__CUDACC__)
+#define RESONANCE_DETAIL_AVX512 1
+#define RESONANCE_DETAIL_TARGET_AVX512 \
+  __attribute__((                      \
+      target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")))
+#else
+#define RESONANCE_DETAIL_AVX512 0
+#endif
+
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
 
 #if RESONANCE_DETAIL_X86_64_V3
-// gcc turns loops of unknown length into vectors from -O3 on only; users build with -O2.
-#if defined(__clang__) || !defined(__OPTIMIZE__)
-#define RESONANCE_DETAIL_VECTORIZED
-#else
-#define RESONANCE_DETAIL_VECTORIZED optimize("O3"),
-#endif
 template <class Body>
-__attribute__((RESONANCE_DETAIL_VECTORIZED target("avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt"))) void run_x86_64_v3(
+RESONANCE_DETAIL_VECTORIZED __attribute__((target("avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt"))) void run_x86_64_v3(
     const Body& body) {
   body();
 }
-#undef RESONANCE_DETAIL_VECTORIZED
 
 inline bool has_x86_64_v3() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+}
+#endif
+
+#if RESONANCE_DETAIL_AVX512
+inline bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
+         __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
 }
 #endif
 

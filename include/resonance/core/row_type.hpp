@@ -97,6 +97,10 @@ struct row_traits<float16> {
   static constexpr float largest = 65504.0f;
 };
 
+template <class T>
+inline constexpr bool is_own_row_type =
+    std::is_same_v<T, float> || std::is_same_v<T, bfloat16> || std::is_same_v<T, float16>;
+
 RESONANCE_NAMESPACE_END
 
 #endif

@@ -59,15 +59,9 @@ class host_row_chooser {
   //! `weights` and `affinity` are nullable; an empty slot has affinity -inf.
   RESONANCE_FORCE_INLINE void choose(float* delta, const host_row_scratch& s, std::int32_t* ids, float* weights,
                                      float* affinity) const {
-    const std::int32_t experts = experts_;  // local copies: the stores below could change the members
-    const float largest = largest_;
-    for (std::int32_t e = 0; e < experts; ++e) delta[e] = choosable_score(delta[e], largest);
+    make_choosable(delta);
     softmax_terms terms;
-    if (needs_numerators()) {
-      terms = score_.numerators(
-          experts, [=](std::int64_t e) RESONANCE_INLINE_LAMBDA { return delta[e]; },
-          [numerator = s.numerator](std::int64_t e) RESONANCE_INLINE_LAMBDA -> float& { return numerator[e]; });
-    }
+    if (needs_numerators()) terms = terms_of(delta, s);
     if (reads_scores()) make_scores(delta, terms, s);
     make_keys(delta, s);
     const std::int32_t found = pick(delta, s);
@@ -84,6 +78,20 @@ class host_row_chooser {
     if (affinity != nullptr)
       for (std::int32_t k = 0; k < slots; ++k) affinity[k] = delta_at(k);
     if (options_.missing == missing_choice::lowest_ids) fill_missing(found, ids);
+  }
+
+  //! NaN to -inf, +inf to the largest finite value.
+  RESONANCE_FORCE_INLINE void make_choosable(float* delta) const {
+    const std::int32_t experts = experts_;  // local copies: the stores below could change the members
+    const float largest = largest_;
+    for (std::int32_t e = 0; e < experts; ++e) delta[e] = choosable_score(delta[e], largest);
+  }
+
+  //! The softmax terms of a choosable row; s.numerator gets its numerators.
+  RESONANCE_FORCE_INLINE softmax_terms terms_of(const float* delta, const host_row_scratch& s) const {
+    return score_.numerators(
+        experts_, [=](std::int64_t e) RESONANCE_INLINE_LAMBDA { return delta[e]; },
+        [numerator = s.numerator](std::int64_t e) RESONANCE_INLINE_LAMBDA -> float& { return numerator[e]; });
   }
 
  private:

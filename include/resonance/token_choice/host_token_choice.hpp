@@ -13,6 +13,7 @@
 #include <resonance/core/views.hpp>
 #include <resonance/core/workspace.hpp>
 #include <resonance/token_choice/checks.hpp>
+#include <resonance/token_choice/host_batch_chooser.hpp>
 #include <resonance/token_choice/host_row_chooser.hpp>
 #include <resonance/token_choice/policies.hpp>
 
@@ -35,15 +36,17 @@ class token_choice_scratch {
   token_choice::host_row_scratch of_worker(const Source& source, int worker) const {
     workspace_carver carver(rows_ + bytes_per_worker_ * static_cast<std::size_t>(worker));
     token_choice::host_row_scratch scratch;
-    scratch.carve(carver, source.experts(), Source::block);
+    scratch.carve(carver, source.experts(), rows);
     return scratch;
   }
 
  private:
+  static constexpr std::int64_t rows = Source::block > batch_tokens ? Source::block : batch_tokens;
+
   static std::size_t worker_bytes(const Source& source) {
     workspace_carver counter;
     token_choice::host_row_scratch scratch;
-    scratch.carve(counter, source.experts(), Source::block);
+    scratch.carve(counter, source.experts(), rows);
     return (counter.bytes() + workspace_alignment - 1) / workspace_alignment * workspace_alignment;
   }
 
@@ -52,11 +55,107 @@ class token_choice_scratch {
   char* rows_ = nullptr;
 };
 
+//! One call of host_token_choice, by ranges of tokens.
+template <class Source, class Score, class Selection>
+class token_chooser {
+ public:
+  token_chooser(const Source& source, const Score& score, const Selection& selection, const token_choice::options& o,
+                const choice_buffers& out, matrix_view<float> affinity)
+      : source_(source),
+        score_(score),
+        options_(o),
+        out_(out),
+        affinity_(affinity),
+        one_row_(score, selection, o, source.experts(), Source::largest) {}
+
+  void choose(std::int64_t begin, std::int64_t end, int piece, const token_choice::host_row_scratch& scratch) const {
+#if RESONANCE_DETAIL_AVX512
+    if (chooses_batches<Score, Selection>(options_, source_.experts())) {
+      for (std::int64_t first = begin; first < end; first += batch_tokens) {
+        const int count = static_cast<int>(end - first < batch_tokens ? end - first : batch_tokens);
+        for (unsigned left = choose_batch_of(first, count, piece, scratch); left != 0; left &= left - 1) {
+          const std::int64_t token = first + __builtin_ctz(left);
+          choose_one_by_one(token, token + 1, piece, scratch);
+        }
+      }
+      return;
+    }
+#endif
+    choose_one_by_one(begin, end, piece, scratch);
+  }
+
+ private:
+  //! The token's slots in the outputs.
+  choice_buffers slots_of(std::int64_t token) const {
+    const std::int64_t slot = token * options_.top_k;
+    const auto from = [slot](float* array) { return array != nullptr ? array + slot : nullptr; };
+    return {out_.topk_ids + slot, from(out_.topk_weights), from(out_.topk_affinity)};
+  }
+
+  //! Where the deltas of tokens from `first` on are written: the caller's table or scratch.
+  matrix_view<float> deltas_from(std::int64_t first, std::int64_t count,
+                                 const token_choice::host_row_scratch& scratch) const {
+    if (affinity_.data == nullptr) return {scratch.delta, count, source_.experts()};
+    return {affinity_.row(first), count, source_.experts(), affinity_.stride};
+  }
+
+  void choose_one_by_one(std::int64_t begin, std::int64_t end, int piece,
+                         const token_choice::host_row_scratch& scratch) const {
+    run_widest([&]() RESONANCE_INLINE_LAMBDA {
+      for (std::int64_t first = begin; first < end; first += Source::block) {
+        const int count = static_cast<int>(end - first < Source::block ? end - first : Source::block);
+        const matrix_view<float> deltas = deltas_from(first, count, scratch);
+        source_.rows(first, count, piece, deltas.data, deltas.stride);
+        for (int i = 0; i < count; ++i) {
+          const choice_buffers out = slots_of(first + i);
+          one_row_.choose(deltas.row(i), scratch, out.topk_ids, out.topk_weights, out.topk_affinity);
+        }
+      }
+    });
+  }
+
+#if RESONANCE_DETAIL_AVX512
+  unsigned choose_batch_of(std::int64_t first, int count, int piece,
+                           const token_choice::host_row_scratch& scratch) const {
+    const bool needs_terms = token_choice::needs_row_terms<Score>(options_);
+    softmax_terms terms[batch_tokens] = {};
+    if constexpr (stores_deltas<Source>) {
+      if (affinity_.data == nullptr && !needs_terms) {
+        const auto stored = source_.stored();
+        return choose_batch(stored.row(first), stored.stride, count, source_.experts(), score_, options_, terms,
+                            slots_of(first));
+      }
+    }
+    const matrix_view<float> deltas = deltas_from(first, count, scratch);
+    run_widest([&]() RESONANCE_INLINE_LAMBDA {
+      for (int done = 0; done < count; done += Source::block) {
+        const int rows = count - done < Source::block ? count - done : Source::block;
+        source_.rows(first + done, rows, piece, deltas.row(done), deltas.stride);
+      }
+      for (int i = 0; i < count; ++i) {
+        one_row_.make_choosable(deltas.row(i));
+        if (needs_terms) terms[i] = one_row_.terms_of(deltas.row(i), scratch);
+      }
+    });
+    return choose_batch(static_cast<const float*>(deltas.data), deltas.stride, count, source_.experts(), score_,
+                        options_, terms, slots_of(first));
+  }
+#endif
+
+  const Source& source_;
+  Score score_;
+  token_choice::options options_;
+  choice_buffers out_;
+  matrix_view<float> affinity_;
+  token_choice::host_row_chooser<Score, Selection> one_row_;
+};
+
 }  // namespace detail
 
 namespace token_choice {
 
-//! Bytes of workspace that host_token_choice needs: the source's, and (4 block + 32) E per worker, plus padding.
+//! Bytes of workspace that host_token_choice needs: the source's, and (4 block + 32) E per worker, plus padding; block:
+//! 16, or the source's where that is more.
 template <class Executor, class Source>
 std::size_t host_token_choice_workspace_bytes(const Executor& executor, Source source) {
   if (!source.check().ok()) return 0;
@@ -93,24 +192,10 @@ status host_token_choice(const Executor& executor, Source source, const Score& s
 
   const detail::token_choice_scratch<Source> scratch(source, workers, workspace.data);
   source.prepare(executor);
-  const host_row_chooser<Score, Selection> chooser(score, selection, o, source.experts(), Source::largest);
+  const detail::token_chooser<Source, Score, Selection> chooser(source, score, selection, o, out, affinity);
   constexpr std::int64_t token_grain = 32;
   detail::for_ranges(executor, source.tokens(), token_grain, [&](std::int64_t begin, std::int64_t end, int piece) {
-    const host_row_scratch rows = scratch.of_worker(source, piece);
-    detail::run_widest([&]() RESONANCE_INLINE_LAMBDA {
-      for (std::int64_t first = begin; first < end; first += Source::block) {
-        const int count = static_cast<int>(end - first < Source::block ? end - first : Source::block);
-        float* deltas = affinity.data != nullptr ? affinity.row(first) : rows.delta;
-        const std::int64_t stride = affinity.data != nullptr ? affinity.stride : source.experts();
-        source.rows(first, count, piece, deltas, stride);
-        for (int i = 0; i < count; ++i) {
-          const std::int64_t slot = (first + i) * o.top_k;
-          chooser.choose(deltas + i * stride, rows, out.topk_ids + slot,
-                         out.topk_weights != nullptr ? out.topk_weights + slot : nullptr,
-                         out.topk_affinity != nullptr ? out.topk_affinity + slot : nullptr);
-        }
-      }
-    });
+    chooser.choose(begin, end, piece, scratch.of_worker(source, piece));
   });
   return {};
 }

@@ -42,7 +42,9 @@ struct slot_weigher {
 
   //! s before it is divided; `shift`: the largest argument, of the slots or of the row.
   RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE float numerator(float delta, float shift) const {
-    const float argument = score.argument(delta);
+    return numerator_of(score.argument(delta), shift);
+  }
+  RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE float numerator_of(float argument, float shift) const {
     return exponential ? math::exp(argument - shift) : argument;
   }
   //! `sum`: of the slots' numerators, in slot order, in float.
@@ -55,34 +57,58 @@ struct slot_weigher {
   }
 };
 
-//! Weighs one token's `count` slots on one thread: weight_at(k) from delta_at(k), -inf meaning an empty slot (weight
-//! 0).
+//! Weighs the `count` slots of `Lanes` tokens side by side on one thread: weight_at(k, lane) from delta_at(k, lane),
+//! -inf meaning an empty slot (weight 0). Loops over lanes become vectors.
 //!
-//! Inputs     terms: the row's softmax terms, read only where needs_row_terms
+//! Inputs     terms: the rows' softmax terms, read only where needs_row_terms
+RESONANCE_NO_EXEC_CHECK
+template <int Lanes, class Score, class DeltaAt, class WeightAt>
+RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE void weigh_lanes(const Score& score, const options& o,
+                                                              const softmax_terms* terms, std::int64_t count,
+                                                              const DeltaAt& delta_at, const WeightAt& weight_at) {
+  const slot_weigher<Score> weigher(score, o);
+  const float empty = math::negative_infinity();
+  float shift[Lanes];
+  float sum[Lanes];
+  for (int lane = 0; lane < Lanes; ++lane) {
+    shift[lane] = weigher.over_slots ? empty : terms[lane].largest;
+    sum[lane] = 0.0f;
+  }
+  for (std::int64_t k = 0; k < count; ++k) {
+    for (int lane = 0; lane < Lanes; ++lane) {
+      const float delta = delta_at(k, lane);
+      const float of_delta = score.argument(delta);
+      const float argument = delta == empty ? empty : of_delta;
+      weight_at(k, lane) = argument;
+      shift[lane] = weigher.over_slots && argument > shift[lane] ? argument : shift[lane];
+    }
+  }
+  for (std::int64_t k = 0; k < count; ++k) {
+    for (int lane = 0; lane < Lanes; ++lane) {
+      const float of_argument = weigher.numerator_of(weight_at(k, lane), shift[lane]);
+      const float numerator = delta_at(k, lane) == empty ? 0.0f : of_argument;
+      weight_at(k, lane) = numerator;
+      sum[lane] += numerator;
+    }
+  }
+  for (int lane = 0; lane < Lanes; ++lane) sum[lane] = weigher.divisor(sum[lane], terms[lane]);
+  for (std::int64_t k = 0; k < count; ++k) {
+    for (int lane = 0; lane < Lanes; ++lane) {
+      const float weight = weigher.weight(weight_at(k, lane), sum[lane]);
+      weight_at(k, lane) = delta_at(k, lane) == empty ? 0.0f : weight;
+    }
+  }
+}
+
+//! The same for one token: weight_at(k) from delta_at(k).
 RESONANCE_NO_EXEC_CHECK
 template <class Score, class DeltaAt, class WeightAt>
 RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE void weigh_slots(const Score& score, const options& o,
                                                               const softmax_terms& terms, std::int64_t count,
                                                               const DeltaAt& delta_at, const WeightAt& weight_at) {
-  const slot_weigher<Score> weigher(score, o);
-  const float empty = math::negative_infinity();
-  float shift = terms.largest;
-  if (weigher.over_slots) {
-    shift = empty;
-    for (std::int64_t k = 0; k < count; ++k) {
-      const float argument = delta_at(k) == empty ? empty : score.argument(delta_at(k));
-      shift = argument > shift ? argument : shift;
-    }
-  }
-  float sum = 0.0f;
-  for (std::int64_t k = 0; k < count; ++k) {
-    const float numerator = delta_at(k) == empty ? 0.0f : weigher.numerator(delta_at(k), shift);
-    weight_at(k) = numerator;
-    sum += numerator;
-  }
-  const float divisor = weigher.divisor(sum, terms);
-  for (std::int64_t k = 0; k < count; ++k)
-    weight_at(k) = delta_at(k) == empty ? 0.0f : weigher.weight(weight_at(k), divisor);
+  weigh_lanes<1>(
+      score, o, &terms, count, [&](std::int64_t k, int) RESONANCE_INLINE_LAMBDA { return delta_at(k); },
+      [&](std::int64_t k, int) RESONANCE_INLINE_LAMBDA -> float& { return weight_at(k); });
 }
 
 }  // namespace token_choice
