@@ -69,16 +69,17 @@ struct row_traits<bfloat16> {
 
 template <>
 struct row_traits<float16> {
-  // Neither direction does arithmetic on a subnormal float, so that flush-to-zero modes change nothing.
+  // Neither direction does arithmetic on a subnormal float, so that flush-to-zero modes change nothing. Masks instead of
+  // selections: compilers turn those into branches, not into vectors.
   RESONANCE_HOST_DEVICE static RESONANCE_FORCE_INLINE float widen(float16 value) {
     const std::uint32_t sign = (value.bits & 0x8000u) << 16;
     const std::uint32_t magnitude = static_cast<std::uint32_t>(value.bits & 0x7fffu) << 13;
-    const std::uint32_t normal = magnitude + (112u << 23);
-    const std::uint32_t special = magnitude | 0x7f800000u;
+    const std::uint32_t is_special = mask(magnitude >= (31u << 23));  // infinite or NaN
+    const std::uint32_t normal = magnitude + (112u << 23) + (is_special & (112u << 23));
     const std::uint32_t subnormal =
         detail::float_bits(detail::bits_float(magnitude + (113u << 23)) - detail::bits_float(113u << 23));
-    const std::uint32_t finite = magnitude < (1u << 23) ? subnormal : normal;
-    return detail::bits_float(sign | (magnitude >= (31u << 23) ? special : finite));
+    const std::uint32_t is_subnormal = mask(magnitude < (1u << 23));
+    return detail::bits_float(sign | (subnormal & is_subnormal) | (normal & ~is_subnormal));
   }
   RESONANCE_HOST_DEVICE static RESONANCE_FORCE_INLINE float16 narrow(float value) {
     const std::uint32_t bits = detail::float_bits(value);
@@ -87,14 +88,21 @@ struct row_traits<float16> {
     const std::uint32_t nan = 0x7e00u | ((magnitude >> 13) & 0x3ffu);
     const std::uint32_t normal = (magnitude - (112u << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
     // Adding one half aligns the mantissa to the subnormal grid; the addition itself rounds to nearest even.
-    const std::uint32_t small = magnitude < (113u << 23) ? magnitude : 0u;
-    const std::uint32_t subnormal = detail::float_bits(detail::bits_float(small) + 0.5f) - detail::float_bits(0.5f);
-    std::uint32_t result = magnitude < (113u << 23) ? subnormal : normal;
-    result = magnitude >= (143u << 23) ? 0x7c00u : result;
-    result = magnitude > 0x7f800000u ? nan : result;
+    const std::uint32_t is_small = mask(magnitude < (113u << 23));
+    const std::uint32_t subnormal =
+        detail::float_bits(detail::bits_float(magnitude & is_small) + 0.5f) - detail::float_bits(0.5f);
+    const std::uint32_t is_infinite = mask(magnitude >= (143u << 23));
+    const std::uint32_t is_nan = mask(magnitude > 0x7f800000u);
+    const std::uint32_t finite = (subnormal & is_small) | (normal & ~is_small);
+    const std::uint32_t result = (((finite & ~is_infinite) | (0x7c00u & is_infinite)) & ~is_nan) | (nan & is_nan);
     return {static_cast<std::uint16_t>(sign | result)};
   }
   static constexpr float largest = 65504.0f;
+
+ private:
+  RESONANCE_HOST_DEVICE static RESONANCE_FORCE_INLINE std::uint32_t mask(bool set) {
+    return 0u - static_cast<std::uint32_t>(set);
+  }
 };
 
 template <class T>
