@@ -70,7 +70,7 @@ class token_chooser {
 
   void choose(std::int64_t begin, std::int64_t end, int piece, const token_choice::host_row_scratch& scratch) const {
 #if RESONANCE_DETAIL_AVX512
-    if (chooses_batches<Score, Selection>(options_, source_.experts())) {
+    if (end - begin > 1 && chooses_batches<Score, Selection>(options_, source_.experts())) {
       for (std::int64_t first = begin; first < end; first += batch_tokens) {
         const int count = static_cast<int>(end - first < batch_tokens ? end - first : batch_tokens);
         for (unsigned left = choose_batch_of(first, count, piece, scratch); left != 0; left &= left - 1) {
