@@ -17,11 +17,14 @@
 #define RESONANCE_DETAIL_X86_64_V3 0
 #endif
 
-// gcc turns loops of unknown length into vectors from -O3 on only, and users build with -O2.
+// gcc 12 turns few loops into vectors at the -O2 that users build with. All of -O3 is best for choosing from a row, but
+// costs the long sums a third of their speed (bench/NOTES.md): two ways to compile a body.
 #if defined(__OPTIMIZE__) && defined(__GNUC__) && !defined(__clang__)
-#define RESONANCE_DETAIL_VECTORIZED __attribute__((optimize("O3")))
+#define RESONANCE_DETAIL_VECTORIZED __attribute__((optimize("tree-vectorize")))
+#define RESONANCE_DETAIL_AT_O3 __attribute__((optimize("O3")))
 #else
 #define RESONANCE_DETAIL_VECTORIZED
+#define RESONANCE_DETAIL_AT_O3
 #endif
 
 // Kernels written for AVX-512, as of Ice Lake and Zen 4; gcc and clang compile them whatever the unit's own target is.
@@ -39,9 +42,13 @@ RESONANCE_NAMESPACE_BEGIN
 namespace detail {
 
 #if RESONANCE_DETAIL_X86_64_V3
+#define RESONANCE_DETAIL_TARGET_V3 __attribute__((target("avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")))
 template <class Body>
-RESONANCE_DETAIL_VECTORIZED __attribute__((target("avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt"))) void run_x86_64_v3(
-    const Body& body) {
+RESONANCE_DETAIL_VECTORIZED RESONANCE_DETAIL_TARGET_V3 void run_x86_64_v3(const Body& body) {
+  body();
+}
+template <class Body>
+RESONANCE_DETAIL_AT_O3 RESONANCE_DETAIL_TARGET_V3 void run_x86_64_v3_at_o3(const Body& body) {
   body();
 }
 
@@ -65,6 +72,18 @@ void run_widest(const Body& body) {
 #if RESONANCE_DETAIL_X86_64_V3
   if (has_x86_64_v3()) {
     run_x86_64_v3(body);
+    return;
+  }
+#endif
+  body();
+}
+
+//! The same for bodies that choose rather than add up.
+template <class Body>
+void run_widest_at_o3(const Body& body) {
+#if RESONANCE_DETAIL_X86_64_V3
+  if (has_x86_64_v3()) {
+    run_x86_64_v3_at_o3(body);
     return;
   }
 #endif

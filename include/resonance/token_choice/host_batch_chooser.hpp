@@ -53,7 +53,7 @@ struct element_of {
 //! Fills the slots of `tokens` tokens from their rows of delta; returns those to be chosen one by one (bit i: the i-th).
 //! `terms`: of every row, read only where needs_row_terms.
 template <class Row, class Score>
-RESONANCE_DETAIL_VECTORIZED RESONANCE_DETAIL_TARGET_AVX512 inline unsigned choose_batch(
+RESONANCE_DETAIL_AT_O3 RESONANCE_DETAIL_TARGET_AVX512 inline unsigned choose_batch(
     const Row* rows, std::int64_t stride, int tokens, std::int32_t experts, const Score& score,
     const token_choice::options& o, const softmax_terms* terms, const choice_buffers& out) {
   row_batch chosen;

@@ -101,17 +101,17 @@ class token_chooser {
 
   void choose_one_by_one(std::int64_t begin, std::int64_t end, int piece,
                          const token_choice::host_row_scratch& scratch) const {
-    run_widest([&]() RESONANCE_INLINE_LAMBDA {
-      for (std::int64_t first = begin; first < end; first += Source::block) {
-        const int count = static_cast<int>(end - first < Source::block ? end - first : Source::block);
-        const matrix_view<float> deltas = deltas_from(first, count, scratch);
-        source_.rows(first, count, piece, deltas.data, deltas.stride);
+    for (std::int64_t first = begin; first < end; first += Source::block) {
+      const int count = static_cast<int>(end - first < Source::block ? end - first : Source::block);
+      const matrix_view<float> deltas = deltas_from(first, count, scratch);
+      run_widest([&]() RESONANCE_INLINE_LAMBDA { source_.rows(first, count, piece, deltas.data, deltas.stride); });
+      run_widest_at_o3([&]() RESONANCE_INLINE_LAMBDA {
         for (int i = 0; i < count; ++i) {
           const choice_buffers out = slots_of(first + i);
           one_row_.choose(deltas.row(i), scratch, out.topk_ids, out.topk_weights, out.topk_affinity);
         }
-      }
-    });
+      });
+    }
   }
 
 #if RESONANCE_DETAIL_AVX512
