@@ -61,11 +61,9 @@ struct slot_weigher {
 //! -inf meaning an empty slot (weight 0). Loops over lanes become vectors.
 //!
 //! Inputs     terms: the rows' softmax terms, read only where needs_row_terms
-RESONANCE_NO_EXEC_CHECK
 template <int Lanes, class Score, class DeltaAt, class WeightAt>
-RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE void weigh_lanes(const Score& score, const options& o,
-                                                              const softmax_terms* terms, std::int64_t count,
-                                                              const DeltaAt& delta_at, const WeightAt& weight_at) {
+RESONANCE_FORCE_INLINE void weigh_lanes(const Score& score, const options& o, const softmax_terms* terms,
+                                        std::int64_t count, const DeltaAt& delta_at, const WeightAt& weight_at) {
   const slot_weigher<Score> weigher(score, o);
   const float empty = math::negative_infinity();
   float shift[Lanes];
@@ -101,11 +99,9 @@ RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE void weigh_lanes(const Score& score
 }
 
 //! The same for one token: weight_at(k) from delta_at(k).
-RESONANCE_NO_EXEC_CHECK
 template <class Score, class DeltaAt, class WeightAt>
-RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE void weigh_slots(const Score& score, const options& o,
-                                                              const softmax_terms& terms, std::int64_t count,
-                                                              const DeltaAt& delta_at, const WeightAt& weight_at) {
+RESONANCE_FORCE_INLINE void weigh_slots(const Score& score, const options& o, const softmax_terms& terms,
+                                        std::int64_t count, const DeltaAt& delta_at, const WeightAt& weight_at) {
   weigh_lanes<1>(
       score, o, &terms, count, [&](std::int64_t k, int) RESONANCE_INLINE_LAMBDA { return delta_at(k); },
       [&](std::int64_t k, int) RESONANCE_INLINE_LAMBDA -> float& { return weight_at(k); });
