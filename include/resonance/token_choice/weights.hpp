@@ -61,9 +61,11 @@ struct slot_weigher {
 //! -inf meaning an empty slot (weight 0). Loops over lanes become vectors.
 //!
 //! Inputs     terms: the rows' softmax terms, read only where needs_row_terms
+RESONANCE_NO_EXEC_CHECK
 template <int Lanes, class Score, class DeltaAt, class WeightAt>
-RESONANCE_FORCE_INLINE void weigh_lanes(const Score& score, const options& o, const softmax_terms* terms,
-                                        std::int64_t count, const DeltaAt& delta_at, const WeightAt& weight_at) {
+RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE void weigh_lanes(const Score& score, const options& o,
+                                                              const softmax_terms* terms, std::int64_t count,
+                                                              const DeltaAt& delta_at, const WeightAt& weight_at) {
   const slot_weigher<Score> weigher(score, o);
   const float empty = math::negative_infinity();
   float shift[Lanes];
@@ -98,13 +100,24 @@ RESONANCE_FORCE_INLINE void weigh_lanes(const Score& score, const options& o, co
   }
 }
 
+//! What belongs to slot k of one token, as weigh_lanes asks for it.
+template <class AtSlot>
+struct of_one_lane {
+  const AtSlot& at_slot;
+
+  RESONANCE_NO_EXEC_CHECK
+  RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE decltype(auto) operator()(std::int64_t k, int) const {
+    return at_slot(k);
+  }
+};
+
 //! The same for one token: weight_at(k) from delta_at(k).
+RESONANCE_NO_EXEC_CHECK
 template <class Score, class DeltaAt, class WeightAt>
-RESONANCE_FORCE_INLINE void weigh_slots(const Score& score, const options& o, const softmax_terms& terms,
-                                        std::int64_t count, const DeltaAt& delta_at, const WeightAt& weight_at) {
-  weigh_lanes<1>(
-      score, o, &terms, count, [&](std::int64_t k, int) RESONANCE_INLINE_LAMBDA { return delta_at(k); },
-      [&](std::int64_t k, int) RESONANCE_INLINE_LAMBDA -> float& { return weight_at(k); });
+RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE void weigh_slots(const Score& score, const options& o,
+                                                              const softmax_terms& terms, std::int64_t count,
+                                                              const DeltaAt& delta_at, const WeightAt& weight_at) {
+  weigh_lanes<1>(score, o, &terms, count, of_one_lane<DeltaAt>{delta_at}, of_one_lane<WeightAt>{weight_at});
 }
 
 }  // namespace token_choice
