@@ -69,8 +69,8 @@ struct row_traits<bfloat16> {
 
 template <>
 struct row_traits<float16> {
-  // Neither direction does arithmetic on a subnormal float, so that flush-to-zero modes change nothing. Masks instead of
-  // selections: compilers turn those into branches, not into vectors.
+  // Neither direction does arithmetic on a subnormal float, so that flush-to-zero modes change nothing. Masks
+  // instead of selections: compilers turn those into branches, not into vectors.
   RESONANCE_HOST_DEVICE static RESONANCE_FORCE_INLINE float widen(float16 value) {
     const std::uint32_t sign = (value.bits & 0x8000u) << 16;
     const std::uint32_t magnitude = static_cast<std::uint32_t>(value.bits & 0x7fffu) << 13;

@@ -50,7 +50,7 @@ struct element_of {
   RESONANCE_FORCE_INLINE float& operator()(std::int64_t k, int lane) const { return of_slot[k][lane]; }
 };
 
-//! Fills the slots of `tokens` tokens from their rows of delta; returns those to be chosen one by one (bit i: the i-th).
+//! Fills the slots of `tokens` tokens from their rows of delta; returns those left to be chosen (bit i: the i-th).
 //! `terms`: of every row, read only where needs_row_terms.
 template <class Row, class Score>
 RESONANCE_DETAIL_AT_O3 RESONANCE_DETAIL_TARGET_AVX512 inline unsigned choose_batch(

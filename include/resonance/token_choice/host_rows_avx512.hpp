@@ -67,7 +67,8 @@ inline constexpr sorting_network batcher{};
 
 class avx512_rows {
  public:
-  //! Chooses the `wanted` best of every row, 1 <= wanted <= most_chosen and <= experts <= 2^16, by (value desc, id asc).
+  //! Chooses the `wanted` best of every row by (value desc, id asc); 1 <= wanted <= most_chosen, and
+  //! wanted <= experts <= 2^16.
   //! Returns the rows for which this does not hold (bit i: row i), to be chosen by other means: those with fewer
   //! values that can be chosen, with an infinite one, or with more than 16 that reach the bound.
   template <class Row>
@@ -297,9 +298,9 @@ class avx512_rows {
 
   // clang-format off
   alignas(64) static constexpr unsigned char positions[64] = {
-      0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
-      32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60,
-      61, 62, 63};
+      0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30,
+      31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59,
+      60, 61, 62, 63};
   // clang-format on
 };
 

@@ -72,7 +72,7 @@ namespace token_choice {
 RESONANCE_FORCE_INLINE std::int32_t select_best(const std::uint32_t* keys, std::int32_t count, std::int32_t wanted,
                                                 std::uint64_t* best, std::uint64_t* candidates) {
   std::uint32_t bound = never_chosen + 1;
-  // About lanes * ln(lanes / (lanes - wanted)) keys reach the bound; they should be few enough to be ranked by counting.
+  // About lanes * ln(lanes / (lanes - wanted)) keys reach the bound; few enough to be ranked by counting.
   if (wanted <= 12 && count >= 32) {
     bound = detail::lower_bound_of_best<16>(keys, count, wanted);
   } else if (wanted <= 22 && count >= 64) {
