@@ -31,7 +31,7 @@ def address(array):
 
 class Library:
     def __init__(self, path):
-        self.library = ctypes.CDLL(path)
+        self.functions = ctypes.CDLL(path)
 
     def call(self, name, *arguments):
         def convert(a):
@@ -39,7 +39,7 @@ class Library:
                 return address(a)
             return ctypes.c_int64(a) if isinstance(a, Wide) else ctypes.c_int(a)
 
-        function = getattr(self.library, name)
+        function = getattr(self.functions, name)
         converted = [convert(a) for a in arguments]
 
         def run(keep_alive=arguments):  # the addresses are all that ctypes has
