@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Affinity alone, written to memory: GrAP, and the dot product with a gate.
 
-#include <harness.hpp>
-#include <inputs.hpp>
-#include <naive.hpp>
 #include <resonance/affinity/host_affinity.hpp>
+#include "harness.hpp"
+#include "inputs.hpp"
+#include "naive.hpp"
 
 namespace bench {
 namespace {

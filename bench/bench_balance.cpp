@@ -3,9 +3,9 @@
 
 #include <cmath>
 
-#include <choices.hpp>
-#include <harness.hpp>
 #include <resonance/balance/host_balance.hpp>
+#include "choices.hpp"
+#include "harness.hpp"
 
 namespace bench {
 namespace {

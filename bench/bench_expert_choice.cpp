@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <utility>
 
-#include <harness.hpp>
-#include <inputs.hpp>
 #include <resonance/expert_choice/host_expert_choice.hpp>
+#include "harness.hpp"
+#include "inputs.hpp"
 
 namespace bench {
 namespace {

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <type_traits>
 
-#include <choices.hpp>
-#include <harness.hpp>
 #include <resonance/merge/host_merge.hpp>
+#include "choices.hpp"
+#include "harness.hpp"
 
 namespace bench {
 namespace {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Permute: every token's row to the rows that the plan gave it.
 
-#include <choices.hpp>
-#include <harness.hpp>
 #include <resonance/permute/host_permute.hpp>
+#include "choices.hpp"
+#include "harness.hpp"
 
 namespace bench {
 namespace {

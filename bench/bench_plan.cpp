@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The plan: rows grouped by expert, dense.
 
-#include <choices.hpp>
-#include <harness.hpp>
 #include <resonance/plan/host_plan.hpp>
+#include "choices.hpp"
+#include "harness.hpp"
 
 namespace bench {
 namespace {

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <cstdlib>
 
-#include <choices.hpp>
-#include <harness.hpp>
 #include <resonance/prune/host_prune.hpp>
+#include "choices.hpp"
+#include "harness.hpp"
 
 namespace bench {
 namespace {

@@ -4,15 +4,15 @@
 #include <algorithm>
 #include <type_traits>
 
-#include <harness.hpp>
-#include <inputs.hpp>
-#include <naive.hpp>
 #include <resonance/affinity/metrics.hpp>
 #include <resonance/affinity/score.hpp>
 #include <resonance/merge/policies.hpp>
 #include <resonance/prune/capacity.hpp>
 #include <resonance/route/host_route.hpp>
 #include <resonance/route/router.hpp>
+#include "harness.hpp"
+#include "inputs.hpp"
+#include "naive.hpp"
 
 namespace bench {
 namespace {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Top-k per token: from logits (softmax, renormalized), and from hidden states by GrAP in one pass.
 
-#include <harness.hpp>
-#include <inputs.hpp>
-#include <naive.hpp>
 #include <resonance/affinity/host_affinity.hpp>
 #include <resonance/affinity/score.hpp>
 #include <resonance/token_choice/host_token_choice.hpp>
+#include "harness.hpp"
+#include "inputs.hpp"
+#include "naive.hpp"
 
 namespace bench {
 namespace {

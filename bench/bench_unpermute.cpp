@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Unpermute: every token's weighted sum of its experts' rows.
 
-#include <choices.hpp>
-#include <harness.hpp>
 #include <resonance/permute/host_unpermute.hpp>
+#include "choices.hpp"
+#include "harness.hpp"
 
 namespace bench {
 namespace {

@@ -7,10 +7,10 @@
 #include <cstdint>
 #include <vector>
 
-#include <inputs.hpp>
-#include <naive.hpp>
 #include <resonance/core/views.hpp>
-#include <shapes.hpp>
+#include "inputs.hpp"
+#include "naive.hpp"
+#include "shapes.hpp"
 
 namespace bench {
 

@@ -23,11 +23,11 @@
 #include <string>
 #include <vector>
 
-#include <machine.hpp>
 #include <resonance/core/executor_threads.hpp>
 #include <resonance/core/status.hpp>
 #include <resonance/core/workspace.hpp>
-#include <shapes.hpp>
+#include "machine.hpp"
+#include "shapes.hpp"
 
 namespace bench {
 

@@ -10,7 +10,7 @@
 #include <numeric>
 #include <vector>
 
-#include <inputs.hpp>
+#include "inputs.hpp"
 
 namespace bench {
 
