@@ -96,6 +96,72 @@ TYPED_TEST(HostUnpermute, SumsWeightedRowsInSlotOrder) {
   }
 }
 
+TYPED_TEST(HostUnpermute, SumsMoreRowsThanItListsAtOnce) {
+  support::random_source random(96);
+  for (const std::int32_t top_k : {31, 32, 33, 70}) {
+    const support::random_choices c(random, {17, 72, top_k}, {support::adversary::ties, 0.1, false});
+    const planned<std::int32_t> plan(c, 1);
+    stored_rows<TypeParam> permuted(plan.rows(), 131);
+    permuted.fill_normal(random);
+    const stored_rows<TypeParam> y = unpermute_everywhere(permuted, plan.view(), 0, 0);
+    for (std::int64_t t = 0; t < y.rows; ++t)
+      for (std::int64_t j = 0; j < y.cols; ++j) {
+        const TypeParam exact = combined(permuted, plan, t, j);
+        ASSERT_EQ(std::memcmp(&y.at(t, j), &exact, sizeof exact), 0) << top_k << " token " << t << " column " << j;
+      }
+  }
+}
+
+// Aligned to a line and not, rows of more and of less than a page.
+TYPED_TEST(HostUnpermute, WritesPastTheCachesWhatTheyDoNotHold) {
+  support::random_source random(97);
+  for (const std::int64_t hidden : {std::int64_t{832}, std::int64_t{4096} + 70}) {
+    const std::int64_t tokens =
+        (static_cast<std::int64_t>(detail::streamed_bytes / sizeof(TypeParam)) / hidden + 3) / 3;
+    const support::random_choices c(random, {tokens + 8, 13, 3}, {support::adversary::ties, 0.0, false});
+    const planned<std::int32_t> plan(c, 1);
+    ASSERT_TRUE(detail::past_the_caches(plan.rows(), hidden, sizeof(TypeParam)));
+    stored_rows<TypeParam> permuted(plan.rows(), hidden);
+    for (std::int64_t r = 0; r < permuted.rows; ++r)  // few random numbers, for speed; each row differs
+      for (std::int64_t j = 0; j < hidden; ++j)
+        permute_test::encode(static_cast<float>((r * 31 + j * 7) % 1009) * 0.01F - 5.0F, permuted.at(r, j));
+    for (const std::size_t misalignment : {std::size_t{0}, std::size_t{1}}) {
+      stored_rows<TypeParam> y(plan.assignments.tokens, hidden, 0, misalignment);
+      const thread_pool pool(2);
+      ASSERT_TRUE(support::accepted(permute::host_unpermute(pool, permuted.read(), plan.view(), y.view())));
+      EXPECT_TRUE(y.gaps_untouched(y.rows));
+      for (std::int64_t t = 0; t < y.rows; t += 7)
+        for (std::int64_t j = 0; j < hidden; ++j) {
+          const TypeParam exact = combined(permuted, plan, t, j);
+          ASSERT_EQ(std::memcmp(&y.at(t, j), &exact, sizeof exact), 0) << "token " << t << " column " << j;
+        }
+    }
+  }
+}
+
+// What the rounding at the end makes of any float: subnormal, too large, infinite, NaN, the sign of zero.
+TYPED_TEST(HostUnpermute, RoundsWhateverComesOut) {
+  support::random_source random(98);
+  const support::random_choices c(random, {257, 6, 1}, {support::adversary::ties, 0.0, false});
+  const planned<std::int32_t> plan(c, 1);
+  stored_rows<TypeParam> permuted(plan.rows(), 200);
+  permuted.fill_bits(random);
+  std::vector<float> weights(257);
+  const std::vector<float> scales = {1.0F,     -1.0F,    0.0F,     -0.0F, 1.0009765F,
+                                     0x1p-14F, 0x1p-20F, 0x1p+12F, 3.0F,  -0x1p-140F};
+  for (std::size_t t = 0; t < weights.size(); ++t) weights[t] = scales[t % scales.size()];
+  permute::row_plan<std::int32_t> view = plan.view();
+  view.assignments.weights = weights.data();
+  const stored_rows<TypeParam> y = unpermute_everywhere(permuted, view, 0, 0);
+  for (std::int64_t t = 0; t < y.rows; ++t)
+    for (std::int64_t j = 0; j < y.cols; ++j) {
+      const auto row = plan.inverse[static_cast<std::size_t>(t)];
+      const float value = row_traits<TypeParam>::widen(permuted.at(row, j));
+      const TypeParam exact = row_traits<TypeParam>::narrow(weights[static_cast<std::size_t>(t)] * value);
+      ASSERT_EQ(std::memcmp(&y.at(t, j), &exact, sizeof exact), 0) << "token " << t << " column " << j;
+    }
+}
+
 TYPED_TEST(HostUnpermute, GivesBackWhatPermuteMovedAtUnitWeight) {
   support::random_source random(92);
   for (std::int64_t hidden : {1, 3, 64, 513, 2880}) {

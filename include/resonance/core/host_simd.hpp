@@ -27,6 +27,17 @@
 #define RESONANCE_DETAIL_AT_O3
 #endif
 
+// Kernels written for AVX2: of the unit's own target, or chosen at run time.
+#if RESONANCE_DETAIL_X86_64_V3
+#define RESONANCE_DETAIL_TARGET_V3 __attribute__((target("avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")))
+#define RESONANCE_DETAIL_AVX2 1
+#elif defined(__AVX2__) && defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__)) && !defined(__CUDACC__)
+#define RESONANCE_DETAIL_TARGET_V3
+#define RESONANCE_DETAIL_AVX2 1
+#else
+#define RESONANCE_DETAIL_AVX2 0
+#endif
+
 // Kernels written for AVX-512, as of Ice Lake and Zen 4; gcc and clang compile them whatever the unit's own target is.
 #if (!defined(RESONANCE_HOST_BASELINE) || defined(__AVX512VBMI2__)) && !defined(RESONANCE_HOST_NO_AVX512) && \
     defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__)) && !defined(__CUDACC__)
@@ -42,7 +53,6 @@ RESONANCE_NAMESPACE_BEGIN
 namespace detail {
 
 #if RESONANCE_DETAIL_X86_64_V3
-#define RESONANCE_DETAIL_TARGET_V3 __attribute__((target("avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")))
 template <class Body>
 RESONANCE_DETAIL_VECTORIZED RESONANCE_DETAIL_TARGET_V3 void run_x86_64_v3(const Body& body) {
   body();
@@ -55,6 +65,8 @@ RESONANCE_DETAIL_AT_O3 RESONANCE_DETAIL_TARGET_V3 void run_x86_64_v3_at_o3(const
 inline bool has_x86_64_v3() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
 }
+#elif RESONANCE_DETAIL_AVX2
+constexpr bool has_x86_64_v3() { return true; }
 #endif
 
 #if RESONANCE_DETAIL_AVX512

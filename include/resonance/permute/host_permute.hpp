@@ -36,7 +36,7 @@ status host_permute(const Executor& executor, matrix_view<const as_deduced<Row>>
   if (!checked.ok() || x.cols == 0) return checked;
 
   const std::size_t row_bytes = static_cast<std::size_t>(x.cols) * sizeof(Row);
-  const bool streams = static_cast<std::size_t>(plan.num_rows) >= detail::streamed_bytes / row_bytes;
+  const bool streams = detail::past_the_caches(plan.num_rows, x.cols, sizeof(Row));
   detail::for_ranges(executor, x.rows, 16, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t t = begin; t < end; ++t) {
       for (std::int64_t slot = plan.assignments.begin(t); slot < plan.assignments.end(t); ++slot) {
