@@ -4,12 +4,11 @@
 #ifndef RESONANCE_CORE_HOST_GROUP_HPP
 #define RESONANCE_CORE_HOST_GROUP_HPP
 
-#include <algorithm>
 #include <cstdint>
-#include <functional>
 
 #include <resonance/config.hpp>
 #include <resonance/core/executor.hpp>
+#include <resonance/core/host_best_first.hpp>
 #include <resonance/core/order_key.hpp>
 #include <resonance/core/views.hpp>
 #include <resonance/core/workspace.hpp>
@@ -76,16 +75,6 @@ class expert_grouping {
   std::int32_t experts_ = 0;
 };
 
-//! Packs the choosable scores of one column with their row numbers, in row order; returns how many there are.
-inline std::int64_t pack_column(const matrix_view<const float>& scores, std::int64_t column, std::uint64_t* packed) {
-  std::int64_t count = 0;
-  for (std::int64_t row = 0; row < scores.rows; ++row) {
-    const std::uint32_t key = order_key(scores.row(row)[column]);
-    if (key != never_chosen) packed[count++] = pack_key(key, static_cast<std::uint32_t>(row));
-  }
-  return count;
-}
-
 //! offsets[0..count] = running sums of values[0..count).
 inline void exclusive_scan(const std::int64_t* values, std::int64_t count, std::int64_t* offsets) {
   offsets[0] = 0;
@@ -138,7 +127,7 @@ struct members_by_expert {
   void rank_by_key(const Executor& executor, std::int32_t experts, const Visit& visit) const {
     for_ranges(executor, experts, 1, [&](std::int64_t begin, std::int64_t end, int) {
       for (std::int64_t e = begin; e < end; ++e) {
-        std::sort(keys + offsets[e], keys + offsets[e + 1], std::greater<std::uint64_t>());
+        sort_best_first(keys + offsets[e], counts[e]);
         for (std::int64_t rank = 0; rank < counts[e]; ++rank)
           visit(slots[offsets[e] + packed_index(keys[offsets[e] + rank])], static_cast<std::int32_t>(e), rank);
       }

@@ -10,7 +10,9 @@
 #include <functional>
 
 #include <resonance/core/executor.hpp>
+#include <resonance/core/host_best_first.hpp>
 #include <resonance/core/host_group.hpp>
+#include <resonance/core/host_score_columns.hpp>
 #include <resonance/core/math.hpp>
 #include <resonance/core/order_key.hpp>
 #include <resonance/core/status.hpp>
@@ -21,17 +23,20 @@
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
 
-//! Sorts candidates[0..count) and writes the expert's row; score_of(index) and token_of(index) read a candidate.
+//! Sorts the `wanted` best of candidates[0..count) to the front and writes the expert's row; token_of(candidate) and
+//! score_of(candidate) read one.
 template <class TokenOf, class ScoreOf>
 void write_best_tokens(std::uint64_t* candidates, std::int64_t count, std::int64_t wanted, std::int64_t slots,
                        const TokenOf& token_of, const ScoreOf& score_of, std::int32_t* ids, float* scores) {
   const std::int64_t found = std::min(count, wanted);
-  if (found < count)
+  if (count > 2 * found) {
     std::nth_element(candidates, candidates + found, candidates + count, std::greater<std::uint64_t>());
-  std::sort(candidates, candidates + found, std::greater<std::uint64_t>());
+    count = found;
+  }
+  sort_best_first(candidates, count);
   for (std::int64_t k = 0; k < slots; ++k) {
-    ids[k] = k < found ? token_of(packed_index(candidates[k])) : -1;
-    if (scores != nullptr) scores[k] = k < found ? score_of(packed_index(candidates[k])) : 0.0f;
+    ids[k] = k < found ? token_of(candidates[k]) : -1;
+    if (scores != nullptr) scores[k] = k < found ? score_of(candidates[k]) : 0.0f;
   }
 }
 
@@ -39,11 +44,12 @@ void write_best_tokens(std::uint64_t* candidates, std::int64_t count, std::int64
 
 namespace expert_choice {
 
-//! Bytes of workspace that host_expert_choice over all tokens needs: 8 T per worker.
+//! Bytes of workspace that host_expert_choice over all tokens needs: 76 T and 2 KiB per worker, about.
 template <class Executor>
 std::size_t host_expert_choice_workspace_bytes(const Executor& executor, std::int64_t tokens) {
   detail::workspace_carver counter;
-  counter.take<std::uint64_t>(detail::worker_count(executor) * tokens);
+  detail::column_scan scan;
+  scan.carve(counter, detail::worker_count(executor), tokens);
   return counter.bytes();
 }
 
@@ -55,7 +61,7 @@ std::size_t host_expert_choice_workspace_bytes(const Executor& executor, std::in
 //! Contract   NaN and -inf are never taken; same result at any worker count
 //! Errors     null_pointer (scores, token_ids), out_of_range (capacity, E < 1), index_overflow, workspace_too_small
 //! Resources  host_expert_choice_workspace_bytes; no allocation
-//! Cost       T*E reads; per expert O(T + C log C) on average
+//! Cost       T*E reads; per expert O(T + C), O(T + C log C) where scores crowd
 //! Example    test/expert_choice/host_expert_choice_test.cpp
 template <class Executor>
 status host_expert_choice(const Executor& executor, matrix_view<const float> scores, const options& o,
@@ -67,16 +73,14 @@ status host_expert_choice(const Executor& executor, matrix_view<const float> sco
   if (!c.result().ok()) return c.result();
 
   detail::workspace_carver carver(workspace.data);
-  std::uint64_t* all_candidates = carver.take<std::uint64_t>(detail::worker_count(executor) * scores.rows);
-  detail::for_ranges(executor, scores.cols, 1, [&](std::int64_t begin, std::int64_t end, int piece) {
-    std::uint64_t* candidates = all_candidates + piece * scores.rows;
-    for (std::int64_t e = begin; e < end; ++e) {
-      const std::int64_t count = detail::pack_column(scores, e, candidates);
-      detail::write_best_tokens(
-          candidates, count, o.of(e), o.capacity, [](std::uint32_t t) { return static_cast<std::int32_t>(t); },
-          [&](std::uint32_t t) { return scores.row(t)[e]; }, out.token_ids + e * o.capacity,
-          out.token_scores != nullptr ? out.token_scores + e * o.capacity : nullptr);
-    }
+  detail::column_scan scan;
+  scan.carve(carver, detail::worker_count(executor), scores.rows);
+  scan.run(executor, scores, [&](const detail::score_columns& columns, std::int64_t e, std::uint64_t* candidates) {
+    detail::write_best_tokens(
+        candidates, columns.list_best(e, o.of(e), candidates), o.of(e), o.capacity,
+        [](std::uint64_t item) { return static_cast<std::int32_t>(packed_index(item)); },
+        [&](std::uint64_t item) { return columns.score(e, item); }, out.token_ids + e * o.capacity,
+        out.token_scores != nullptr ? out.token_scores + e * o.capacity : nullptr);
   });
   return {};
 }
@@ -99,7 +103,7 @@ std::size_t host_expert_choice_workspace_bytes(const Executor& executor, const a
 //! Contract   same result at any worker count. A token that names an expert twice may be taken twice.
 //! Errors     null_pointer (candidates, token_ids), out_of_range (capacity), workspace_too_small
 //! Resources  host_expert_choice_workspace_bytes; no allocation
-//! Cost       8 bytes per slot read; per expert O(|A_i| + C log C) on average
+//! Cost       8 bytes per slot read; per expert O(|A_i|), O(|A_i| log C) where affinities crowd
 //! Example    test/expert_choice/host_expert_choice_test.cpp
 template <class Executor>
 status host_expert_choice(const Executor& executor, const assignment_view& candidates, const options& o,
@@ -124,9 +128,9 @@ status host_expert_choice(const Executor& executor, const assignment_view& candi
       const auto slot_of = [&](std::uint32_t member) { return members.slots[first + member]; };
       detail::write_best_tokens(
           keys, count, o.of(e), o.capacity,
-          [&](std::uint32_t m) { return static_cast<std::int32_t>(candidates.token(slot_of(m))); },
-          [&](std::uint32_t m) { return candidates.affinity[slot_of(m)]; }, out.token_ids + e * o.capacity,
-          out.token_scores != nullptr ? out.token_scores + e * o.capacity : nullptr);
+          [&](std::uint64_t item) { return static_cast<std::int32_t>(candidates.token(slot_of(packed_index(item)))); },
+          [&](std::uint64_t item) { return candidates.affinity[slot_of(packed_index(item))]; },
+          out.token_ids + e * o.capacity, out.token_scores != nullptr ? out.token_scores + e * o.capacity : nullptr);
     }
   });
   return {};

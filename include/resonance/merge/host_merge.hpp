@@ -11,6 +11,7 @@
 
 #include <resonance/core/executor.hpp>
 #include <resonance/core/host_group.hpp>
+#include <resonance/core/host_score_columns.hpp>
 #include <resonance/core/math.hpp>
 #include <resonance/core/order_key.hpp>
 #include <resonance/core/row_type.hpp>
@@ -26,22 +27,20 @@ namespace detail {
 //! The least packed (key, token) that an expert still takes: the C_i best of all its tokens are those at or above it.
 //! A pair that is never chosen packs below every threshold.
 template <class Executor>
-void expert_thresholds(const Executor& executor, const merge::expert_side& expert, std::uint64_t* candidates,
+void expert_thresholds(const Executor& executor, const merge::expert_side& expert, const column_scan& scan,
                        std::uint64_t* thresholds) {
-  const matrix_view<const float>& affinity = expert.affinity;
-  for_ranges(executor, affinity.cols, 1, [&](std::int64_t begin, std::int64_t end, int piece) {
-    std::uint64_t* keys = candidates + piece * affinity.rows;
-    for (std::int64_t e = begin; e < end; ++e) {
-      const std::int64_t wanted = expert.of(e);
-      const std::int64_t count = pack_column(affinity, e, keys);
-      if (wanted <= 0) {
-        thresholds[e] = UINT64_MAX;
-      } else if (wanted >= count) {
-        thresholds[e] = pack_key(never_chosen + 1, 0);
-      } else {
-        std::nth_element(keys, keys + wanted - 1, keys + count, std::greater<std::uint64_t>());
-        thresholds[e] = keys[wanted - 1];
-      }
+  scan.run(executor, expert.affinity, [&](const score_columns& columns, std::int64_t e, std::uint64_t* items) {
+    const std::int64_t wanted = expert.of(e);
+    if (wanted <= 0) {
+      thresholds[e] = UINT64_MAX;
+      return;
+    }
+    const std::int64_t count = columns.list_best(e, wanted, items);
+    if (count < wanted) {
+      thresholds[e] = pack_key(never_chosen + 1, 0);
+    } else {
+      std::nth_element(items, items + wanted - 1, items + count, std::greater<std::uint64_t>());
+      thresholds[e] = items[wanted - 1];
     }
   });
 }
@@ -49,14 +48,14 @@ void expert_thresholds(const Executor& executor, const merge::expert_side& exper
 struct merge_scratch {
   members_by_expert members;
   std::uint64_t* thresholds = nullptr;  // [E]
-  std::uint64_t* candidates = nullptr;  // [workers, T]
+  column_scan scan;
 
   void carve(workspace_carver& carver, int workers, std::int64_t tokens, std::int32_t experts, std::int64_t most_slots,
              bool needs_expert_choice) {
     members.carve(carver, workers, experts, most_slots);
     if (!needs_expert_choice) return;
     thresholds = carver.take<std::uint64_t>(experts);
-    candidates = carver.take<std::uint64_t>(workers * tokens);
+    scan.carve(carver, workers, tokens);
   }
 };
 
@@ -65,7 +64,7 @@ struct merge_scratch {
 namespace merge {
 
 //! Bytes of workspace that host_merge needs: 16 per merged slot, 16 E and 8 E per worker; with the experts' choice also
-//! 8 E, and 8 T per worker.
+//! 8 E, and about 76 T and 2 KiB per worker.
 template <class Policy, class Executor>
 std::size_t host_merge_workspace_bytes(const Executor& executor, std::int64_t tokens, std::int32_t experts,
                                        std::int32_t top_k, std::int64_t most_capacity) {
@@ -126,7 +125,8 @@ namespace merge {
 //! Errors     null_pointer, out_of_range (choices, expert.capacity), shape_mismatch (expert.affinity),
 //!            index_overflow (out.capacity smaller than merged_slots), workspace_too_small
 //! Resources  host_merge_workspace_bytes; no allocation
-//! Cost       12 bytes per slot and a sort of every A_i; with expert choice T*E reads, twice
+//! Cost       12 bytes per slot, O(|A_i|) per expert, O(|A_i| log |A_i|) where affinities crowd; with expert choice T*E
+//!            reads, twice
 //! Example    test/merge/host_merge_test.cpp
 template <class Executor, class Policy>
 status host_merge(const Executor& executor, const Policy&, const assignment_view& choices, const expert_side& expert,
@@ -150,7 +150,7 @@ status host_merge(const Executor& executor, const Policy&, const assignment_view
   scratch.carve(carver, workers, tokens, experts,
                 merged_slots<Policy>(tokens, experts, choices.slots_per_token, bound.most),
                 Policy::needs_expert_choice);
-  if (Policy::needs_expert_choice) detail::expert_thresholds(executor, expert, scratch.candidates, scratch.thresholds);
+  if (Policy::needs_expert_choice) detail::expert_thresholds(executor, expert, scratch.scan, scratch.thresholds);
 
   assignment_view merged = choices;
   constexpr std::int64_t token_grain = 256;

@@ -10,6 +10,7 @@
 #include <functional>
 
 #include <resonance/core/executor.hpp>
+#include <resonance/core/host_best_first.hpp>
 #include <resonance/core/host_group.hpp>
 #include <resonance/core/math.hpp>
 #include <resonance/core/order_key.hpp>
@@ -142,7 +143,7 @@ std::size_t host_prune_workspace_bytes(const Executor& executor, const assignmen
 //! Errors     null_pointer (ids, weights, assignments.affinity, assignments.rank_in_expert, capacities), out_of_range
 //!            (the rule's parameters, hidden, capacity_cap), index_overflow, workspace_too_small
 //! Resources  host_prune_workspace_bytes; no allocation
-//! Cost       O(slots) for affinity_order and position, a sort of every A_i for the other orders
+//! Cost       O(slots), and for orders but affinity_order and position O(|A_i| log |A_i|) where keys crowd
 //! Example    test/prune/host_prune_test.cpp
 template <class Executor, class Rule, class Order>
 status host_prune(const Executor& executor, const Rule& rule, const Order&, const assignment_view& assignments,
@@ -207,7 +208,7 @@ status host_prune(const Executor& executor, const Rule& rule, const Order&, cons
       const std::int64_t first = members.offsets[e];
       const std::int64_t count = members.counts[e];
       std::uint64_t* keys = members.keys + first;
-      if (by_key) std::sort(keys, keys + count, std::greater<std::uint64_t>());
+      if (by_key) detail::sort_best_first(keys, count);
       std::int64_t kept = 0;
       for (std::int64_t i = 0; i < count; ++i) {
         const std::int64_t slot = members.slots[first + (by_merge_rank ? i : packed_index(keys[i]))];
