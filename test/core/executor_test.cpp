@@ -55,6 +55,19 @@ TEST(PieceCount, GivesEachWorkerAtLeastAGrainOrOneWorkerAll) {
   EXPECT_EQ(detail::piece_count(four, std::int64_t{1} << 50, 1), 4);
 }
 
+TEST(PieceCount, DoesNotSplitGroupsThatShareLittle) {
+  const support::reverse_executor four(4);
+  const auto pieces = [&](std::int64_t groups, std::int64_t items) {
+    return detail::piece_count(four, groups, detail::grain_of_groups(groups, items, 100));
+  };
+  EXPECT_EQ(pieces(64, 0), 1);
+  EXPECT_EQ(pieces(64, 199), 1);
+  EXPECT_EQ(pieces(64, 200), 2);
+  EXPECT_EQ(pieces(64, 1000), 4);
+  EXPECT_EQ(pieces(3, 1000), 3);
+  EXPECT_EQ(pieces(1, 1000), 1);
+}
+
 TEST(WorkerCount, IsAtLeastOne) {
   EXPECT_EQ(detail::worker_count(support::reverse_executor(0)), 1);
   EXPECT_EQ(detail::worker_count(support::reverse_executor(-3)), 1);

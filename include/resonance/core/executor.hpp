@@ -45,6 +45,12 @@ int piece_count(const Executor& executor, std::int64_t count, std::int64_t grain
   return static_cast<int>(pieces < 1 ? 1 : pieces);
 }
 
+//! The grain of groups (experts, say) that share `items`, for pieces of at least `least` items on average.
+inline std::int64_t grain_of_groups(std::int64_t groups, std::int64_t items, std::int64_t least) {
+  const std::int64_t pieces = items / least;
+  return pieces <= 1 ? groups + 1 : (groups + pieces - 1) / pieces;
+}
+
 //! First item of piece `index` of `pieces` equal pieces of [0, count).
 inline std::int64_t piece_begin(std::int64_t count, int pieces, int index) {
   const std::int64_t whole = count / pieces;

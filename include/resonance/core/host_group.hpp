@@ -84,6 +84,8 @@ inline void exclusive_scan(const std::int64_t* values, std::int64_t count, std::
 //! The assigned slots of every expert, side by side in slot order, each with a packed key: (its key, place in the
 //! group).
 struct members_by_expert {
+  static constexpr std::int64_t least_members = 1024;  // that a piece of work by experts has, some 10 microseconds
+
   expert_grouping grouping;
   std::int64_t* counts = nullptr;   // [E] |A_i|
   std::int64_t* offsets = nullptr;  // [E + 1]
@@ -125,7 +127,8 @@ struct members_by_expert {
   //! Sorts every group best first and calls visit(slot, expert, rank) for its members.
   template <class Executor, class Visit>
   void rank_by_key(const Executor& executor, std::int32_t experts, const Visit& visit) const {
-    for_ranges(executor, experts, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    const std::int64_t expert_grain = grain_of_groups(experts, offsets[experts], least_members);
+    for_ranges(executor, experts, expert_grain, [&](std::int64_t begin, std::int64_t end, int) {
       for (std::int64_t e = begin; e < end; ++e) {
         sort_best_first(keys + offsets[e], counts[e]);
         for (std::int64_t rank = 0; rank < counts[e]; ++rank)

@@ -134,7 +134,9 @@ class column_scan {
     const std::int64_t share = (scores.cols + workers_ - 1) / workers_;
     const std::int64_t width = share < score_columns::most ? share : score_columns::most;
     if (width == 0) return;
-    for_ranges(executor, (scores.cols + width - 1) / width, 1, [&](std::int64_t begin, std::int64_t end, int piece) {
+    const std::int64_t groups = (scores.cols + width - 1) / width;
+    const std::int64_t group_grain = grain_of_groups(groups, scores.cols * rows_, 8192);
+    for_ranges(executor, groups, group_grain, [&](std::int64_t begin, std::int64_t end, int piece) {
       workspace_carver carver(memory_ + piece * bytes_per_worker_);
       score_columns columns;
       columns.carve(carver, rows_);

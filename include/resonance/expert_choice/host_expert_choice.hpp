@@ -119,7 +119,9 @@ status host_expert_choice(const Executor& executor, const assignment_view& candi
   detail::members_by_expert members;
   members.carve(carver, detail::worker_count(executor), candidates);
   members.gather(executor, candidates, [&](std::int64_t slot) { return order_key(candidates.affinity[slot]); });
-  detail::for_ranges(executor, candidates.experts, 1, [&](std::int64_t begin, std::int64_t end, int) {
+  const std::int64_t expert_grain =
+      detail::grain_of_groups(candidates.experts, candidates.slots(), detail::members_by_expert::least_members);
+  detail::for_ranges(executor, candidates.experts, expert_grain, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t e = begin; e < end; ++e) {
       const std::int64_t first = members.offsets[e];
       std::uint64_t* keys = members.keys + first;

@@ -175,8 +175,10 @@ status host_prune(const Executor& executor, const Rule& rule, const Order&, cons
     return Order::key(slot - a.begin(token), Order::needs_token_best ? scratch.token_best[token] : 0.0f);
   });
 
+  const std::int64_t expert_grain =
+      detail::grain_of_groups(a.experts, a.slots(), detail::members_by_expert::least_members);
   std::int64_t* capacities = out.capacities != nullptr ? out.capacities : scratch.capacities;
-  detail::for_ranges(executor, a.experts, 1, [&](std::int64_t begin, std::int64_t end, int) {
+  detail::for_ranges(executor, a.experts, expert_grain, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t e = begin; e < end; ++e) {
       const std::int64_t first = members.offsets[e];
       const std::int64_t count = members.counts[e];
@@ -203,7 +205,7 @@ status host_prune(const Executor& executor, const Rule& rule, const Order&, cons
       if (out.weights != nullptr) out.weights[slot] = 0.0f;
     }
   });
-  detail::for_ranges(executor, a.experts, 1, [&](std::int64_t begin, std::int64_t end, int) {
+  detail::for_ranges(executor, a.experts, expert_grain, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t e = begin; e < end; ++e) {
       const std::int64_t first = members.offsets[e];
       const std::int64_t count = members.counts[e];
