@@ -32,8 +32,14 @@ TEST(HostBestFirst, SortsAnyNumberOfAnyKeys) {
       for (std::size_t i = 0; i < count; ++i) items[i] = item_of(random, kind, i);
       std::vector<std::uint64_t> expected = items;
       std::sort(expected.begin(), expected.end(), std::greater<std::uint64_t>());
-      resonance::detail::sort_best_first(items.data(), static_cast<std::int64_t>(count));
-      ASSERT_EQ(items, expected) << count << " items of kind " << kind;
+      for (const std::size_t wanted : {count, count - count / 3, count / 4, std::size_t{0}}) {
+        std::vector<std::uint64_t> sorted = items;
+        resonance::detail::sort_best_first(sorted.data(), static_cast<std::int64_t>(count),
+                                           static_cast<std::int64_t>(wanted));
+        sorted.resize(wanted);
+        ASSERT_TRUE(std::equal(sorted.begin(), sorted.end(), expected.begin()))
+            << wanted << " of " << count << " items of kind " << kind;
+      }
     }
   }
 }

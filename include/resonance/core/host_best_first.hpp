@@ -20,8 +20,8 @@ class bucket_sort {
  public:
   static constexpr std::int64_t most = 2048;  // what the stack holds
 
-  //! 1 <= count <= most.
-  static void sort(std::uint64_t* items, std::int64_t count) {
+  //! 1 <= wanted <= count <= most; of the items past the `wanted` best, some are lost.
+  static void sort(std::uint64_t* items, std::int64_t count, std::int64_t wanted) {
     run_widest_at_o3([&]() RESONANCE_INLINE_LAMBDA {
       std::uint64_t largest = items[0];
       std::uint64_t smallest = items[0];
@@ -37,9 +37,9 @@ class bucket_sort {
       for (std::int64_t i = 0; i < count; ++i) ++places[(largest - items[i]) >> shift];
       std::uint32_t before = 0;
       std::uint32_t fullest = 0;
+      for (std::uint64_t part = 0; part < parts; ++part) fullest = places[part] > fullest ? places[part] : fullest;
       for (std::uint64_t part = 0; part < parts; ++part) {
         const std::uint32_t held = places[part];
-        fullest = held > fullest ? held : fullest;
         places[part] = before;
         before += held;
       }
@@ -49,11 +49,13 @@ class bucket_sort {
       }
       std::uint64_t sorted[most];
       for (std::int64_t i = 0; i < count; ++i) sorted[places[(largest - items[i]) >> shift]++] = items[i];
+      // Whole parts up to the last one that is wanted; from the next one nothing can come.
+      const std::int64_t settled = wanted + fullest < count ? wanted + fullest : count;
       for (std::uint32_t round = 0; round < fullest; round += 2) {
-        exchange_neighbours(sorted, count);
-        exchange_neighbours(sorted + 1, count - 1);
+        exchange_neighbours(sorted, settled);
+        exchange_neighbours(sorted + 1, settled - 1);
       }
-      for (std::int64_t i = 0; i < count; ++i) items[i] = sorted[i];
+      for (std::int64_t i = 0; i < wanted; ++i) items[i] = sorted[i];
     });
   }
 
@@ -71,19 +73,22 @@ class bucket_sort {
   }
 };
 
-//! Sorts by falling value. The order of equal items cannot be told; packed keys differ in their index.
-inline void sort_best_first(std::uint64_t* items, std::int64_t count) {
-  while (count > bucket_sort::most) {
-    const std::int64_t half = count / 2;
+//! Puts the `wanted` largest of the items first, by falling value; the rest is undefined. The order of equal items
+//! cannot be told; packed keys differ in their index.
+inline void sort_best_first(std::uint64_t* items, std::int64_t count, std::int64_t wanted) {
+  while (count > bucket_sort::most && wanted > 0) {
+    const std::int64_t half = wanted < count / 2 ? wanted : count / 2;
     std::nth_element(items, items + half, items + count, std::greater<std::uint64_t>());
-    sort_best_first(items, half);
+    sort_best_first(items, half, half);
     items += half;
     count -= half;
+    wanted -= half;
   }
+  if (wanted <= 0) return;
   if (count <= 32) {
     std::sort(items, items + count, std::greater<std::uint64_t>());
   } else {
-    bucket_sort::sort(items, count);
+    bucket_sort::sort(items, count, wanted);
   }
 }
 

@@ -130,7 +130,7 @@ struct members_by_expert {
     const std::int64_t expert_grain = grain_of_groups(experts, offsets[experts], least_members);
     for_ranges(executor, experts, expert_grain, [&](std::int64_t begin, std::int64_t end, int) {
       for (std::int64_t e = begin; e < end; ++e) {
-        sort_best_first(keys + offsets[e], counts[e]);
+        sort_best_first(keys + offsets[e], counts[e], counts[e]);
         for (std::int64_t rank = 0; rank < counts[e]; ++rank)
           visit(slots[offsets[e] + packed_index(keys[offsets[e] + rank])], static_cast<std::int32_t>(e), rank);
       }

@@ -33,11 +33,12 @@ void write_best_tokens(std::uint64_t* candidates, std::int64_t count, std::int64
     std::nth_element(candidates, candidates + found, candidates + count, std::greater<std::uint64_t>());
     count = found;
   }
-  sort_best_first(candidates, count);
-  for (std::int64_t k = 0; k < slots; ++k) {
-    ids[k] = k < found ? token_of(candidates[k]) : -1;
-    if (scores != nullptr) scores[k] = k < found ? score_of(candidates[k]) : 0.0f;
-  }
+  sort_best_first(candidates, count, found);
+  for (std::int64_t k = 0; k < found; ++k) ids[k] = token_of(candidates[k]);
+  std::fill(ids + found, ids + slots, -1);
+  if (scores == nullptr) return;
+  for (std::int64_t k = 0; k < found; ++k) scores[k] = score_of(candidates[k]);
+  std::fill(scores + found, scores + slots, 0.0f);
 }
 
 }  // namespace detail

@@ -210,7 +210,7 @@ status host_prune(const Executor& executor, const Rule& rule, const Order&, cons
       const std::int64_t first = members.offsets[e];
       const std::int64_t count = members.counts[e];
       std::uint64_t* keys = members.keys + first;
-      if (by_key) detail::sort_best_first(keys, count);
+      if (by_key) detail::sort_best_first(keys, count, count);
       std::int64_t kept = 0;
       for (std::int64_t i = 0; i < count; ++i) {
         const std::int64_t slot = members.slots[first + (by_merge_rank ? i : packed_index(keys[i]))];
