@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Times the library beside torch and ONNX Runtime: the same work on the same arrays, interleaved, medians.
 
-    compare.py STAGES.so FLOORS.so [--threads 1 2] [--seconds 1.0] [--json FILE] [--svg FILE]
+    compare.py STAGES.so FLOORS.so [--threads 1 2] [--stages permute ...] [--seconds 1.0] [--json FILE] [--svg FILE]
 
 bench/compare builds the two libraries and installs the peers. A case is a list of contenders; they take turns until
 --seconds have passed for each, so that what else the machine does hits all of them. Results are compared before
@@ -155,6 +155,48 @@ def grouping(lib, threads, experts=128):
     return Case("grouping", f"{ids.numel()} ids, E={experts}", ours, peers, None, check)
 
 
+def route(lib, floors, threads, experts, tokens=16384, hidden=4096, top_k=2, rho=0.8):
+    """Expert-token resonance from hidden states; torch does the same steps, each with its own operators."""
+    x = torch.randn(tokens, hidden, generator=torch.Generator().manual_seed(5))
+    kept = np.zeros((tokens, top_k), np.int32)
+    mine, inverse = np.zeros(tokens * top_k, np.int32), np.zeros(tokens * top_k, np.int32)
+    ours = lib.call("route", x, Wide(tokens), Wide(hidden), experts, top_k, threads, kept, mine, inverse)
+
+    def with_torch():
+        sums = x.view(tokens, experts, hidden // experts).sum(-1)
+        delta = sums / (x.norm(dim=1, keepdim=True) * (hidden / experts) ** 0.5)
+        values, ids = torch.topk(delta, top_k, -1)
+        weights = torch.softmax(values, -1)
+        flat, affinity = ids.flatten(), values.flatten()
+        order = torch.argsort(affinity, descending=True, stable=True)
+        order = order[torch.argsort(flat[order], stable=True)]  # by expert, best first
+        counts = torch.bincount(flat, minlength=experts)
+        mass = affinity[order].clamp(min=0).double()
+        before = mass.cumsum(0) - mass
+        first = counts.cumsum(0) - counts
+        of = flat[order]
+        totals = torch.zeros(experts, dtype=torch.double).index_add_(0, of, mass)
+        keep = before - before[first[of].clamp(max=before.numel() - 1)] < rho * totals[of]
+        kept_ids = torch.full_like(flat, -1)
+        kept_ids[order[keep]] = of[keep]
+        key = torch.where(kept_ids < 0, experts, kept_ids)
+        sorted_slots = torch.argsort(key, stable=True)
+        rows_of = torch.empty_like(sorted_slots)
+        rows_of[sorted_slots] = torch.arange(sorted_slots.numel())
+        return kept_ids, weights, sorted_slots, rows_of
+
+    floor = floors.call("floor_read", x, Wide(x.numel() * 4), threads)
+
+    def check():
+        ours()
+        theirs = with_torch()[0].numpy()
+        # Sums in another order: a near tie may go the other way.
+        return (kept.flatten() != theirs).mean() < 1e-3
+
+    return Case("route", f"GrAP, restricted, mass: {tokens} x {hidden}, E={experts} K={top_k}", ours,
+                {"torch": with_torch}, floor, check)
+
+
 def rows(lib, floors, kind, threads, back):
     ids, sorted_slots, inverse = routed()
     kind_of = torch.float32 if kind == "f32" else torch.bfloat16
@@ -203,18 +245,26 @@ def rows(lib, floors, kind, threads, back):
     return Case("unpermute", f"{kind} {slots} to {TOKENS} rows, H={HIDDEN}", ours, peers, floor, check)
 
 
-def cases(lib, floors, threads):
+def cases(lib, floors, threads, only):
+    for stage, make in all_cases(lib, floors, threads):
+        if only is None or stage in only:
+            yield make
+
+
+def all_cases(lib, floors, threads):
     for experts in (64, 72, 128, 256, 257, 288, 384, 512):
-        yield lambda e=experts: selection(lib, floors, e, TOP_K, "f32", threads)
+        yield "selection", lambda e=experts: selection(lib, floors, e, TOP_K, "f32", threads)
     for experts in (128, 256):
-        yield lambda e=experts: selection(lib, floors, e, TOP_K, "bf16", threads)
+        yield "selection", lambda e=experts: selection(lib, floors, e, TOP_K, "bf16", threads)
     for top_k in (1, 2, 4, 16, 22, 32):
-        yield lambda k=top_k: selection(lib, floors, 128, k, "f32", threads)
-    yield lambda: expert_choice(lib, threads)
-    yield lambda: grouping(lib, threads)
+        yield "selection", lambda k=top_k: selection(lib, floors, 128, k, "f32", threads)
+    yield "expert choice", lambda: expert_choice(lib, threads)
+    yield "grouping", lambda: grouping(lib, threads)
     for back in (False, True):
         for kind in ("f32", "bf16"):
-            yield lambda k=kind, b=back: rows(lib, floors, k, threads, b)
+            yield "unpermute" if back else "permute", lambda k=kind, b=back: rows(lib, floors, k, threads, b)
+    for experts in (8, 64):
+        yield "route", lambda e=experts: route(lib, floors, threads, e)
 
 
 def measure(case, seconds):
@@ -279,6 +329,7 @@ def main():
     parser.add_argument("stages")
     parser.add_argument("floors")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--stages", dest="only", nargs="+", help="selection, permute, ...; all unless given")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each contender of a case")
     parser.add_argument("--json", help="write machine and results there")
     parser.add_argument("--svg", help="draw the first thread count's results there")
@@ -289,7 +340,7 @@ def main():
     print("|---|---|---|---|---|---|---|---|")
     for threads in options.threads:
         torch.set_num_threads(threads)
-        for make in cases(lib, floors, threads):
+        for make in cases(lib, floors, threads, options.only):
             case = make()
             if not case.check():
                 sys.exit(f"compare: {case.stage}, {case.name}: the results differ")

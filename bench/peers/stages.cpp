@@ -77,6 +77,39 @@ int unpermute_rows(const Row* rows, std::int64_t tokens, std::int64_t hidden, in
              : 1;
 }
 
+//! Expert-token resonance from hidden states: GrAP, top-k, restricted merge, capacity by mass, plan.
+int route_rows(const float* x, std::int64_t tokens, std::int64_t hidden, int experts, int top_k, int threads,
+               std::int32_t* kept_ids, std::int32_t* sorted, std::int32_t* inverse) {
+  using etr = router<affinity::grouped_average_cosine, token_choice::top_k, merge::restricted, prune::affinity_mass>;
+  static std::vector<std::int32_t> ids, offsets;
+  static std::vector<float> weights, kept_weights;
+  const auto slots = static_cast<std::size_t>(tokens * top_k);
+  ids.resize(slots);
+  weights.resize(slots);
+  kept_weights.resize(slots);
+  offsets.resize(static_cast<std::size_t>(experts) + 1);
+  affinity::hidden_input<float> input;
+  input.hidden = matrix_view<const float>(x, tokens, hidden);
+  input.experts = experts;
+  etr::options o;
+  o.choice.top_k = top_k;
+  o.choice.renormalize = true;
+  o.capacity.rho = 0.8;
+  std::int64_t rows[2];
+  route::outputs<> out;
+  out.choice.topk_ids = ids.data();
+  out.choice.topk_weights = weights.data();
+  out.prune.ids = kept_ids;
+  out.prune.weights = kept_weights.data();
+  out.plan.expert_offsets = offsets.data();
+  out.plan.sorted_token_ids = sorted;
+  out.plan.inverse = inverse;
+  out.plan.num_rows = rows;
+  const thread_pool& pool = pool_of(threads);
+  return etr::run(on_host(pool), input, o, out, workspace_of(etr::workspace_bytes(on_host(pool), input, o))).ok() ? 0
+                                                                                                                  : 1;
+}
+
 }  // namespace
 
 extern "C" {
@@ -117,6 +150,11 @@ int group(const std::int32_t* ids, std::int64_t tokens, int top_k, int experts, 
   const thread_pool& pool = pool_of(threads);
   const plan::options o;
   return plan::host_plan(pool, a, o, out, workspace_of(plan::host_plan_workspace_bytes(pool, a, o))).ok() ? 0 : 1;
+}
+
+int route(const float* x, std::int64_t t, std::int64_t h, int e, int k, int n, std::int32_t* kept_ids,
+          std::int32_t* sorted, std::int32_t* inverse) {
+  return route_rows(x, t, h, e, k, n, kept_ids, sorted, inverse);
 }
 
 int permute_f32(const float* x, std::int64_t t, std::int64_t h, int k, const std::int32_t* sorted,
