@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include <resonance/affinity/host_slice_layout.hpp>
+#include <resonance/affinity/host_slices_avx512.hpp>
 #include <resonance/affinity/input.hpp>
 #include <resonance/affinity/metrics.hpp>
 #include <resonance/core/executor.hpp>
@@ -80,12 +82,14 @@ class host_source<Metric, hidden_input<X, W>> {
 
   void carve(detail::workspace_carver& carver, int workers) {
     expert_norms_ = carver.take<float>(experts());
+    if (Metric::reads == operand::slice) layout_.carve(carver, experts(), input_.hidden.cols);
     widened_ = carver.take<float>(workers * scratch_floats());
   }
 
-  //! Computes what all tokens share (the experts' norms); once, before rows().
+  //! Computes what all tokens share (where slices lie, the experts' norms); once, before rows().
   template <class Executor>
   void prepare(const Executor& executor) const {
+    if (Metric::reads == operand::slice) layout_.make();
     detail::for_ranges(executor, experts(), 64, [&](std::int64_t begin, std::int64_t end, int piece) {
       detail::run_widest([&]() RESONANCE_INLINE_LAMBDA {
         for (std::int64_t e = begin; e < end; ++e) expert_norms_[e] = expert_norm(e, piece);
@@ -95,6 +99,11 @@ class host_source<Metric, hidden_input<X, W>> {
 
   //! delta of tokens [first, first + count), count <= block, into out [count, E] with its stride; in worker `piece`.
   RESONANCE_FORCE_INLINE void rows(std::int64_t first, int count, int piece, float* out, std::int64_t stride) const {
+#if RESONANCE_DETAIL_AVX512
+    if constexpr (Metric::reads == operand::slice && is_own_row_type<X>) {
+      if (detail::has_avx512()) return slice_rows(first, count, out, stride);
+    }
+#endif
     const std::int64_t hidden = input_.hidden.cols;
     const std::int32_t experts = this->experts();
     float* scratch = widened_ + piece * scratch_floats();
@@ -129,6 +138,25 @@ class host_source<Metric, hidden_input<X, W>> {
   static constexpr int block = 8;
 
  private:
+#if RESONANCE_DETAIL_AVX512
+  void slice_rows(std::int64_t first, int count, float* out, std::int64_t stride) const {
+    const std::int64_t hidden = input_.hidden.cols;
+    const std::int64_t rows_ahead = detail::row_ahead<X>::distance / hidden;
+    const auto row = [&](std::int64_t t) { return input_.hidden.row(t < tokens() ? t : tokens() - 1); };
+    for (std::int64_t t = first; t < first + count; ++t) {
+      const detail::row_ahead<X> x = {row(t), row(t + rows_ahead), row(t + rows_ahead + 1),
+                                      detail::row_ahead<X>::distance % hidden};
+      float* delta = out + (t - first) * stride;
+      const float* weights = input_.slice_weights;
+      if (weights == nullptr) {
+        detail::score_slices<false>(metric_, layout_, x, weights, hidden, experts(), expert_norms_, delta);
+      } else {
+        detail::score_slices<true>(metric_, layout_, x, weights, hidden, experts(), expert_norms_, delta);
+      }
+    }
+  }
+#endif
+
   //! Rows that are not float are widened once per block: `block` rows of X, and one of W.
   std::int64_t scratch_floats() const {
     constexpr bool widens = !(std::is_same_v<X, float> && (Metric::reads != operand::gate || std::is_same_v<W, float>));
@@ -152,6 +180,7 @@ class host_source<Metric, hidden_input<X, W>> {
 
   Metric metric_;
   hidden_input<X, W> input_;
+  detail::slice_layout layout_;
   float* expert_norms_ = nullptr;
   float* widened_ = nullptr;
 };
@@ -197,7 +226,8 @@ class host_source<Metric, logits_input<L>> {
   logits_input<L> input_;
 };
 
-//! Bytes of workspace that host_affinity needs: 4 E, and 36 H per worker for rows that are not float.
+//! Bytes of workspace that host_affinity needs: 4 E; for metrics on slices some 22 E and H / 2 more; for rows that are
+//! not float 36 H per worker.
 template <class Executor, class Metric, class Input>
 std::size_t host_affinity_workspace_bytes(const Executor& executor, const Metric& metric, const Input& input) {
   host_source<Metric, Input> source(metric, input);

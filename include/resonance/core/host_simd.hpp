@@ -18,13 +18,16 @@
 #endif
 
 // gcc 12 turns few loops into vectors at the -O2 that users build with. All of -O3 is best for choosing from a row, but
-// costs the long sums a third of their speed (bench/NOTES.md): two ways to compile a body.
+// costs the long sums a third of their speed (bench/NOTES.md): two ways to compile a body. A division under a condition
+// becomes vectors only where it may raise a flag for nothing: a third one.
 #if defined(__OPTIMIZE__) && defined(__GNUC__) && !defined(__clang__)
 #define RESONANCE_DETAIL_VECTORIZED __attribute__((optimize("tree-vectorize")))
 #define RESONANCE_DETAIL_AT_O3 __attribute__((optimize("O3")))
+#define RESONANCE_DETAIL_AT_O3_UNTRAPPED __attribute__((optimize("O3", "no-trapping-math")))
 #else
 #define RESONANCE_DETAIL_VECTORIZED
 #define RESONANCE_DETAIL_AT_O3
+#define RESONANCE_DETAIL_AT_O3_UNTRAPPED
 #endif
 
 // Kernels written for AVX2: of the unit's own target, or chosen at run time.
