@@ -15,21 +15,11 @@
 #include <cstdint>
 #include <utility>
 
+#include <resonance/core/host_intrinsics.hpp>
 #include <resonance/core/host_simd.hpp>
 #include <resonance/core/row_type.hpp>
 
 #if RESONANCE_DETAIL_AVX512
-// gcc 12 warns of the undefined vectors of its own intrinsics (GCC bug 105593).
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
 
