@@ -50,8 +50,9 @@ struct batch_case {
   matrix_view<const Row> view() const { return {logits.data(), tokens, experts, stride}; }
 };
 
-template <class Row, class Score>
-void expect_the_same(const batch_case<Row>& c, const Score& score, const token_choice::options& o, bool with_table) {
+template <class Row, class Score, class Selection>
+void expect_the_same(const batch_case<Row>& c, const Score& score, const Selection& selection,
+                     const token_choice::options& o, bool with_table) {
   using source_type = affinity::host_source<affinity::logits, affinity::logits_input<Row>>;
   affinity::logits_input<Row> input;
   input.logits = c.view();
@@ -62,13 +63,12 @@ void expect_the_same(const batch_case<Row>& c, const Score& score, const token_c
     return with_table ? matrix_view<float>(out.table.data(), c.tokens, c.experts) : matrix_view<float>();
   };
   std::vector<char> memory(token_choice::host_token_choice_workspace_bytes(serial_executor{}, source));
-  ASSERT_TRUE(token_choice::host_token_choice(serial_executor{}, source, score, token_choice::top_k{}, o,
+  ASSERT_TRUE(token_choice::host_token_choice(serial_executor{}, source, score, selection, o,
                                               {batched.ids.data(), batched.weights.data(), batched.affinity.data()},
                                               table_of(batched), {memory.data(), memory.size()})
                   .ok());
 
-  const token_choice::host_row_chooser<Score, token_choice::top_k> chooser(score, token_choice::top_k{}, o, c.experts,
-                                                                           source_type::largest);
+  const token_choice::host_row_chooser<Score, Selection> chooser(score, selection, o, c.experts, source_type::largest);
   detail::workspace_carver carver(memory.data());
   token_choice::host_row_scratch scratch;
   scratch.carve(carver, c.experts, 1);
@@ -86,6 +86,11 @@ void expect_the_same(const batch_case<Row>& c, const Score& score, const token_c
   EXPECT_EQ(support::bits_of(batched.weights), support::bits_of(single.weights));
   EXPECT_EQ(support::bits_of(batched.affinity), support::bits_of(single.affinity));
   EXPECT_EQ(support::bits_of(batched.table), support::bits_of(single.table));  // poison where there is none
+}
+
+template <class Row, class Score>
+void expect_the_same(const batch_case<Row>& c, const Score& score, const token_choice::options& o, bool with_table) {
+  expect_the_same(c, score, token_choice::top_k{}, o, with_table);
 }
 
 template <class Row>
@@ -145,6 +150,122 @@ TYPED_TEST(HostBatchChooser, LeavesToOthersWhatItCannotSettle) {
     o.renormalize = true;
     expect_the_same(c, affinity::softmax{}, o, false);
   }
+}
+
+// More than eight slots take more lanes and places; where the last of them is, one more goes to others.
+TYPED_TEST(HostBatchChooser, HasTheBitsOfSingleRowsForManySlots) {
+  support::random_source random(614);
+  for (const std::int32_t experts : {9, 16, 17, 32, 33, 48, 64, 72, 128, 257, 288, 512}) {
+    for (const std::int32_t k : {9, 12, 16, 17, 24, 31, 32, 33}) {
+      if (k > experts) continue;
+      for (const support::adversary kind : {support::adversary::mixed, support::adversary::ties}) {
+        const batch_case<TypeParam> c(random, k % 2 == 0 ? 32 : 19, experts, kind);
+        token_choice::options o;
+        o.top_k = k;
+        o.renormalize = true;
+        SCOPED_TRACE(::testing::Message() << "E=" << experts << " K=" << k);
+        expect_the_same(c, affinity::softmax{}, o, false);
+      }
+    }
+  }
+}
+
+std::vector<float> biases(support::random_source& random, std::int32_t experts, support::adversary kind) {
+  std::vector<float> bias(static_cast<std::size_t>(experts));
+  for (float& b : bias)
+    b = random.coin(0.8) ? 0.1f * static_cast<float>(random.normal()) : support::adversarial_value(random, kind);
+  return bias;
+}
+
+template <class Row, class Selection>
+void expect_the_same_by_score(const batch_case<Row>& c, const Selection& selection, token_choice::options o,
+                              const float* bias) {
+  o.correction_bias = bias;
+  expect_the_same(c, affinity::sigmoid{}, selection, o, o.top_k % 2 == 0);
+  expect_the_same(c, affinity::sqrt_softplus{}, selection, o, false);
+  expect_the_same(c, affinity::relu_softmax{}, selection, o, false);
+  affinity::softmax scaled;
+  scaled.temperature = 0.5f;
+  scaled.logit_cap = 30.0f;
+  o.renormalize = !o.renormalize;
+  expect_the_same(c, scaled, selection, o, false);
+}
+
+TYPED_TEST(HostBatchChooser, HasTheBitsOfSingleRowsWithABias) {
+  support::random_source random(615);
+  for (const std::int32_t experts : {1, 8, 16, 40, 72, 129, 256}) {
+    for (const std::int32_t k : {1, 2, 6, 8, 11}) {
+      if (k > experts) continue;
+      for (const support::adversary kind : support::all_adversaries()) {
+        const batch_case<TypeParam> c(random, 21, experts, kind);
+        token_choice::options o;
+        o.top_k = k;
+        o.renormalize = k != 2;
+        o.routed_scaling_factor = 2.5f;
+        SCOPED_TRACE(::testing::Message() << "E=" << experts << " K=" << k << ' ' << support::name_of(kind));
+        expect_the_same_by_score(c, token_choice::top_k{}, o, biases(random, experts, kind).data());
+      }
+    }
+  }
+}
+
+TYPED_TEST(HostBatchChooser, HasTheBitsOfSingleRowsWithGroups) {
+  support::random_source random(616);
+  struct grouping {
+    std::int32_t experts, n_group, topk_group;
+  };
+  for (const grouping& g : {grouping{8, 2, 1},
+                            {16, 16, 5},
+                            {40, 5, 2},
+                            {72, 3, 3},
+                            {66, 33, 4},
+                            {160, 8, 3},
+                            {256, 8, 4},
+                            {288, 9, 1},
+                            {512, 32, 7}}) {
+    for (const support::adversary kind : support::all_adversaries()) {
+      for (const token_choice::group_score scored_by :
+           {token_choice::group_score::sum_of_two_best, token_choice::group_score::best}) {
+        const batch_case<TypeParam> c(random, 18, g.experts, kind);
+        token_choice::grouped_top_k selection;
+        selection.n_group = g.n_group;
+        selection.topk_group = g.topk_group;
+        selection.scored_by = scored_by;
+        token_choice::options o;
+        o.top_k = scored_by == token_choice::group_score::best ? 6 : 3;
+        o.renormalize = true;
+        SCOPED_TRACE(::testing::Message()
+                     << "E=" << g.experts << " groups " << g.n_group << ' ' << support::name_of(kind));
+        const std::vector<float> bias = biases(random, g.experts, kind);
+        expect_the_same_by_score(c, selection, o, bias.data());
+        expect_the_same_by_score(c, selection, o, nullptr);
+      }
+    }
+  }
+}
+
+// A score of the user's own has none of the names that the batch looks for.
+struct halved {
+  using stage = stages::score;
+  static constexpr normalizer normalized_over = normalizer::none;
+  float argument(float delta) const { return delta * 0.5f; }
+  float unbiased_key(float delta) const { return delta; }
+  template <class DeltaAt, class NumeratorAt>
+  softmax_terms numerators(std::int64_t, const DeltaAt&, const NumeratorAt&) const {
+    return {};
+  }
+  constexpr status check() const { return {}; }
+};
+
+TYPED_TEST(HostBatchChooser, TakesScoresOfTheUsersOwn) {
+  support::random_source random(617);
+  const batch_case<TypeParam> c(random, 40, 100, support::adversary::mixed);
+  const std::vector<float> bias = biases(random, 100, support::adversary::ties);
+  token_choice::options o;
+  o.top_k = 7;
+  expect_the_same(c, halved{}, o, false);
+  o.correction_bias = bias.data();
+  expect_the_same(c, halved{}, o, true);
 }
 
 }  // namespace

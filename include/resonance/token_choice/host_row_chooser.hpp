@@ -22,10 +22,10 @@
 RESONANCE_NAMESPACE_BEGIN
 namespace token_choice {
 
-//! One worker's scratch: `block` rows of delta, and what one row needs.
+//! One worker's scratch: `block` rows of delta and of scores, and what one row needs.
 struct host_row_scratch {
   float* delta = nullptr;               // [block, E]
-  float* score = nullptr;               // [E] score + bias
+  float* score = nullptr;               // [block, E] score + bias; one row at a time uses the first
   float* numerator = nullptr;           // [E] exp(argument - largest)
   std::uint32_t* keys = nullptr;        // [E] the order of selection
   std::uint32_t* group_keys = nullptr;  // [E]
@@ -34,7 +34,7 @@ struct host_row_scratch {
 
   void carve(detail::workspace_carver& carver, std::int64_t experts, std::int64_t block) {
     delta = carver.take<float>(block * experts);
-    score = carver.take<float>(experts);
+    score = carver.take<float>(block * experts);
     numerator = carver.take<float>(experts);
     keys = carver.take<std::uint32_t>(experts);
     group_keys = carver.take<std::uint32_t>(experts);
@@ -61,7 +61,7 @@ class host_row_chooser {
                                      float* affinity) const {
     make_choosable(delta);
     softmax_terms terms;
-    if (needs_numerators()) terms = terms_of(delta, s);
+    if (needs_numerators()) terms = terms_of(delta, s.numerator);
     if (reads_scores()) make_scores(delta, terms, s);
     make_keys(delta, s);
     const std::int32_t found = pick(delta, s);
@@ -87,11 +87,11 @@ class host_row_chooser {
     for (std::int32_t e = 0; e < experts; ++e) delta[e] = choosable_score(delta[e], largest);
   }
 
-  //! The softmax terms of a choosable row; s.numerator gets its numerators.
-  RESONANCE_FORCE_INLINE softmax_terms terms_of(const float* delta, const host_row_scratch& s) const {
+  //! The softmax terms of a choosable row; numerator[E] gets its numerators.
+  RESONANCE_FORCE_INLINE softmax_terms terms_of(const float* delta, float* numerator) const {
     return score_.numerators(
         experts_, [=](std::int64_t e) RESONANCE_INLINE_LAMBDA { return delta[e]; },
-        [numerator = s.numerator](std::int64_t e) RESONANCE_INLINE_LAMBDA -> float& { return numerator[e]; });
+        [numerator](std::int64_t e) RESONANCE_INLINE_LAMBDA -> float& { return numerator[e]; });
   }
 
  private:

@@ -63,6 +63,7 @@ class token_chooser {
                 const choice_buffers& out, matrix_view<float> affinity)
       : source_(source),
         score_(score),
+        selection_(selection),
         options_(o),
         out_(out),
         affinity_(affinity),
@@ -70,7 +71,7 @@ class token_chooser {
 
   void choose(std::int64_t begin, std::int64_t end, int piece, const token_choice::host_row_scratch& scratch) const {
 #if RESONANCE_DETAIL_AVX512
-    if (end - begin > 1 && chooses_batches<Score, Selection>(options_, source_.experts())) {
+    if (end - begin > 1 && chooses_batches<Score>(selection_, options_, source_.experts())) {
       for (std::int64_t first = begin; first < end; first += batch_tokens) {
         const int count = static_cast<int>(end - first < batch_tokens ? end - first : batch_tokens);
         for (unsigned left = choose_batch_of(first, count, piece, scratch); left != 0; left &= left - 1) {
@@ -117,10 +118,12 @@ class token_chooser {
 #if RESONANCE_DETAIL_AVX512
   unsigned choose_batch_of(std::int64_t first, int count, int piece,
                            const token_choice::host_row_scratch& scratch) const {
-    const bool needs_terms = token_choice::needs_row_terms<Score>(options_);
+    const bool by_score = chooses_by_score<Selection>(options_);
+    const bool needs_terms =
+        Score::normalized_over == normalizer::row && (by_score || token_choice::needs_row_terms<Score>(options_));
     softmax_terms terms[batch_tokens] = {};
     if constexpr (stores_deltas<Source>) {
-      if (affinity_.data == nullptr && !needs_terms) {
+      if (affinity_.data == nullptr && !needs_terms && !by_score) {
         const auto stored = source_.stored();
         return choose_batch(stored.row(first), stored.stride, count, source_.experts(), score_, options_, terms,
                             slots_of(first));
@@ -134,9 +137,13 @@ class token_chooser {
       }
       for (int i = 0; i < count; ++i) {
         one_row_.make_choosable(deltas.row(i));
-        if (needs_terms) terms[i] = one_row_.terms_of(deltas.row(i), scratch);
+        if (needs_terms) terms[i] = one_row_.terms_of(deltas.row(i), scratch.score + i * source_.experts());
       }
     });
+    if (by_score) {
+      const matrix_view<const float> rows(deltas.data, count, deltas.cols, deltas.stride);
+      return choose_scored_batch(rows, score_, selection_, options_, terms, scratch.score, slots_of(first));
+    }
     return choose_batch(static_cast<const float*>(deltas.data), deltas.stride, count, source_.experts(), score_,
                         options_, terms, slots_of(first));
   }
@@ -144,6 +151,7 @@ class token_chooser {
 
   const Source& source_;
   Score score_;
+  Selection selection_;
   token_choice::options options_;
   choice_buffers out_;
   matrix_view<float> affinity_;
@@ -154,7 +162,7 @@ class token_chooser {
 
 namespace token_choice {
 
-//! Bytes of workspace that host_token_choice needs: the source's, and (4 block + 32) E per worker, plus padding; block:
+//! Bytes of workspace that host_token_choice needs: the source's, and (8 block + 28) E per worker, plus padding; block:
 //! 16, or the source's where that is more.
 template <class Executor, class Source>
 std::size_t host_token_choice_workspace_bytes(const Executor& executor, Source source) {
