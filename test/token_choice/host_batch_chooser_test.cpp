@@ -152,6 +152,19 @@ TYPED_TEST(HostBatchChooser, LeavesToOthersWhatItCannotSettle) {
   }
 }
 
+// In one of 150 such rows more than sixteen values reach the eighth largest lane, and then a larger one has to do.
+TYPED_TEST(HostBatchChooser, HasTheBitsOfSingleRowsWhereManyReachTheBound) {
+  support::random_source random(618);
+  batch_case<TypeParam> c(random, 1500, 256, support::adversary::mixed);
+  for (TypeParam& logit : c.logits) logit = row_traits<TypeParam>::narrow(static_cast<float>(random.normal()));
+  for (const std::int32_t k : {1, 2, 3, 4, 7, 8, 16}) {
+    token_choice::options o;
+    o.top_k = k;
+    o.renormalize = true;
+    expect_the_same(c, affinity::softmax{}, o, false);
+  }
+}
+
 // More than eight slots take more lanes and places; where the last of them is, one more goes to others.
 TYPED_TEST(HostBatchChooser, HasTheBitsOfSingleRowsForManySlots) {
   support::random_source random(614);
@@ -167,6 +180,20 @@ TYPED_TEST(HostBatchChooser, HasTheBitsOfSingleRowsForManySlots) {
         expect_the_same(c, affinity::softmax{}, o, false);
       }
     }
+  }
+}
+
+// Three values: nearly every row of 64 reaches its bound everywhere, and the best stand anywhere.
+TYPED_TEST(HostBatchChooser, HasTheBitsOfSingleRowsWhereAllReachTheBound) {
+  support::random_source random(619);
+  batch_case<TypeParam> c(random, 160, 64, support::adversary::ties);
+  for (TypeParam& logit : c.logits)
+    logit = row_traits<TypeParam>::narrow(random.coin(0.6) ? 0.0f : static_cast<float>(random.below(3)));
+  for (const std::int32_t k : {24, 31, 32}) {
+    token_choice::options o;
+    o.top_k = k;
+    o.renormalize = true;
+    expect_the_same(c, affinity::softmax{}, o, false);
   }
 }
 

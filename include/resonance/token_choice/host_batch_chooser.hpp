@@ -92,13 +92,21 @@ struct unscaled {
   RESONANCE_FORCE_INLINE float argument(float delta) const { return Score::activate(delta); }
 };
 
-//! Calls body(score), or body(unscaled) where that is the same for finite deltas: gcc 12 makes no vectors of loops that
-//! scale, because of the branches.
+//! Calls body(score), or where it scales nothing body(a score that is the same for finite deltas): gcc 12 makes no
+//! vectors of loops that may scale, because of the branches. Exponential scores keep a constant scale: a loop without
+//! any arithmetic becomes a memcpy, and what reads its result at once waits for it.
 template <class Score, class Body>
 RESONANCE_FORCE_INLINE void with_least_scale(const Score& score, const Body& body) {
   if constexpr (has_scale<Score>) {
     if (score.temperature == 1.0f && score.logit_cap == 0.0f) {
-      body(unscaled<Score>{});
+      if constexpr (Score::normalized_over == normalizer::none) {
+        body(unscaled<Score>{});
+      } else {
+        Score plain = score;
+        plain.temperature = 1.0f;
+        plain.logit_cap = 0.0f;
+        body(plain);
+      }
       return;
     }
   }

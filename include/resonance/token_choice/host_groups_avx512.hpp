@@ -20,7 +20,8 @@ class avx512_groups {
  public:
   static constexpr int most_groups = 32;
 
-  //! What group_best says of sixteen rows of values, none NaN or +inf: kept[g] gets the rows that keep group g.
+  //! What group_best says of sixteen rows of values, none NaN or +inf: kept[g] gets the rows that keep group g. A group
+  //! of -inf alone may be kept: it has nothing to choose.
   RESONANCE_DETAIL_TARGET_AVX512 static void choose(const float* first, std::int64_t stride, int rows,
                                                     std::int32_t experts, const token_choice::grouped_top_k& selection,
                                                     __mmask16* kept) {
@@ -44,8 +45,7 @@ class avx512_groups {
                                          : _mm512_cmp_ps_mask(of_group[other], of_group[g], _CMP_GT_OQ);
         better = _mm512_mask_add_epi32(better, wins, better, _mm512_set1_epi32(1));
       }
-      kept[g] = _mm512_cmplt_epi32_mask(better, _mm512_set1_epi32(selection.topk_group)) &
-                _mm512_cmp_ps_mask(of_group[g], avx512_row::negative_infinities(), _CMP_GT_OQ);
+      kept[g] = _mm512_cmplt_epi32_mask(better, _mm512_set1_epi32(selection.topk_group));
     }
   }
 

@@ -22,40 +22,46 @@ struct place_pair {
 //! Batcher's odd-even merge sort of Places places, a power of two.
 template <int Places>
 struct batcher_network {
-  static constexpr int walk(place_pair* pair) {
-    int n = 0;
+  template <class Visit>
+  static constexpr void walk(Visit& visit) {
     for (int p = 1; p < Places; p *= 2)
       for (int k = p; k >= 1; k /= 2)
         for (int j = k % p; j + k < Places; j += 2 * k)
           for (int i = 0; i < k; ++i)
-            if (i + j + k < Places && (i + j) / (2 * p) == (i + j + k) / (2 * p)) {
-              if (pair != nullptr) pair[n] = {i + j, i + j + k};
-              ++n;
-            }
-    return n;
+            if (i + j + k < Places && (i + j) / (2 * p) == (i + j + k) / (2 * p)) visit(i + j, i + j + k);
   }
 };
 
 //! Puts a bitonic sequence of Places places in order.
 template <int Places>
 struct bitonic_network {
-  static constexpr int walk(place_pair* pair) {
-    int n = 0;
+  template <class Visit>
+  static constexpr void walk(Visit& visit) {
     for (int apart = Places / 2; apart >= 1; apart /= 2)
       for (int i = 0; i < Places; ++i)
-        if ((i & apart) == 0) {
-          if (pair != nullptr) pair[n] = {i, i + apart};
-          ++n;
-        }
-    return n;
+        if ((i & apart) == 0) visit(i, i + apart);
   }
 };
 
+struct pair_counter {
+  int count = 0;
+  constexpr void operator()(int, int) { ++count; }
+};
+template <class Network>
+constexpr int count_pairs() {
+  pair_counter counter;
+  Network::walk(counter);
+  return counter.count;
+}
+
 template <class Network>
 struct network_pairs {
-  static constexpr int count = Network::walk(nullptr);
-  place_pair pair[count + 1];
-  constexpr network_pairs() : pair{} { Network::walk(pair); }
+  static constexpr int count = count_pairs<Network>();
+  place_pair pair[static_cast<std::size_t>(count + 1)];  // one place has no pairs
+  int recorded = 0;
+
+  constexpr network_pairs() : pair{} { Network::walk(*this); }
+  constexpr void operator()(int upper, int lower) { pair[recorded++] = {upper, lower}; }
 };
 template <class Network>
 inline constexpr network_pairs<Network> pairs_of{};

@@ -6,7 +6,8 @@
 //! one place of many rows, so that sorting is a fixed network of minima and maxima, without a branch or a shuffle.
 //! 1. The maxima of a row's lanes (lane = position mod lanes), sorted across rows: the K-th largest of them is reached
 //!    by at least K values of the row, and by about 2 K ln 2 = 11 where K = 8 and there are 16 lanes.
-//! 2. The ids of the values that reach it, compressed to bytes, 64 positions at a time.
+//! 2. The values that reach it and their ids, 64 positions at a time: positions compressed as bytes, which pick the
+//!    values from registers.
 //! 3. As many of them as there are places, as words of 64 bits whose order is (value desc, id asc), across rows again.
 #ifndef RESONANCE_TOKEN_CHOICE_HOST_ROWS_AVX512_HPP
 #define RESONANCE_TOKEN_CHOICE_HOST_ROWS_AVX512_HPP
@@ -43,25 +44,17 @@ class avx512_rows {
   RESONANCE_DETAIL_AT_O3 RESONANCE_DETAIL_TARGET_AVX512 static unsigned choose(const Row* first, std::int64_t stride,
                                                                                int rows, std::int32_t experts,
                                                                                int wanted, row_batch& out) {
-    alignas(64) float bounds[row_batch::rows];
-    unsigned unsettled = find_bounds(first, stride, rows, experts, wanted, bounds);
-    alignas(64) std::int32_t counts[row_batch::rows];
-    alignas(64) std::uint16_t reaching[row_batch::rows][most_listed];
-    for (int i = 0; i < row_batch::rows; ++i) {
-      counts[i] = list_reaching(first + (i < rows ? i : 0) * stride, experts, bounds[i], reaching[i]);
-      unsettled |= (counts[i] > places ? 1u : 0u) << i;
-    }
-    // A loop of its own: what vectors stored a moment ago cannot be read back in parts yet.
-    alignas(64) std::uint64_t words[places][row_batch::rows];
+    alignas(64) float maxima[Best][row_batch::rows];
+    unsigned unsettled = best_maxima(first, stride, rows, experts, wanted, maxima);
+    reaching_values reaching[row_batch::rows];
     for (int i = 0; i < row_batch::rows; ++i) {
       const Row* row = first + (i < rows ? i : 0) * stride;
-      for (int place = 0; place < places; ++place) {
-        const std::uint32_t id = reaching[i][place];  // past the count: any position
-        words[place][i] = static_cast<std::uint64_t>(avx512_row::bits_of(row[id])) << 32 | (0xffffffffu - id);
-      }
+      list_reaching(row, experts, maxima[wanted - 1][i], reaching[i]);
+      // The next larger maximum often has at least `wanted`, too.
+      if (reaching[i].count > places && wanted > 1) list_reaching(row, experts, maxima[wanted - 2][i], reaching[i]);
+      unsettled |= (reaching[i].count > places || reaching[i].count < wanted ? 1u : 0u) << i;
     }
-    order(words, counts);
-    write_best<Row>(words, wanted, out);
+    write_best(reaching, wanted, out);
     restore_zeros(first, stride, wanted, unsettled, out);
     return unsettled & ((1u << rows) - 1u);
   }
@@ -70,21 +63,28 @@ class avx512_rows {
   static constexpr int vectors = Best <= 8 ? 1 : Best / 8;  // of lanes
   static constexpr int lanes = 16 * vectors;
   static constexpr int places = Best == 1 ? 4 : 2 * Best;
-  static constexpr int most_listed = places <= 16 ? 64 : 128;  // places + 1, and room for a whole store
+  static constexpr int listed = places < 16 ? 16 : places;
 
-  //! A value of every row that its `wanted` best reach; returns the rows that have none or too large a value.
+  //! Values of one row and their ids, by rising id; past the count, any.
+  struct reaching_values {
+    int count;  // places + 1 where they are more
+    alignas(64) float value[places + 1 + listed];
+    alignas(64) std::uint16_t id[places + 1 + listed];
+  };
+
+  //! maxima[k][i]: the k-th largest of row i's lanes; the `wanted`-th is reached by the `wanted` best. Returns the rows
+  //! that have too few values or too large a one.
   template <class Row>
-  RESONANCE_DETAIL_INLINE_AVX512 static unsigned find_bounds(const Row* first, std::int64_t stride, int rows,
-                                                             std::int32_t experts, int wanted, float* bounds) {
-    __m512 maxima[lanes];
-    for (int i = 0; i < row_batch::rows; ++i) lane_maxima(first + (i < rows ? i : 0) * stride, experts, maxima + i);
-    for (int v = 0; v < vectors; ++v) avx512_table::transpose(maxima + 16 * v);
-    avx512_best_of<Best, lanes>::run(maxima);
-    alignas(64) float sorted[Best][row_batch::rows];
-    for (int i = 0; i < Best; ++i) _mm512_store_ps(sorted[i], maxima[i]);
-    const __m512 bound = _mm512_load_ps(sorted[wanted - 1]);
-    _mm512_store_ps(bounds, bound);
-    return static_cast<unsigned>(_mm512_cmp_ps_mask(maxima[0], _mm512_set1_ps(row_traits<float>::largest), _CMP_GT_OQ) |
+  RESONANCE_DETAIL_INLINE_AVX512 static unsigned best_maxima(const Row* first, std::int64_t stride, int rows,
+                                                             std::int32_t experts, int wanted,
+                                                             float (*maxima)[row_batch::rows]) {
+    __m512 lane[lanes];
+    for (int i = 0; i < row_batch::rows; ++i) lane_maxima(first + (i < rows ? i : 0) * stride, experts, lane + i);
+    for (int v = 0; v < vectors; ++v) avx512_table::transpose(lane + 16 * v);
+    avx512_best_of<Best, lanes>::run(lane);
+    for (int k = 0; k < Best; ++k) _mm512_store_ps(maxima[k], lane[k]);
+    const __m512 bound = _mm512_load_ps(maxima[wanted - 1]);
+    return static_cast<unsigned>(_mm512_cmp_ps_mask(lane[0], _mm512_set1_ps(row_traits<float>::largest), _CMP_GT_OQ) |
                                  _mm512_cmp_ps_mask(bound, _mm512_set1_ps(-row_traits<float>::largest), _CMP_LT_OQ));
   }
 
@@ -107,88 +107,119 @@ class avx512_rows {
     for (int v = 0; v < vectors; ++v) maxima[16 * v] = best[v];
   }
 
-  //! The positions whose values reach the bound, rising, as far as there is room, and then any; returns how many reach
-  //! it, or more than there are places where they are more.
+  //! What reaches the bound, 64 positions at a time.
   template <class Row>
-  RESONANCE_DETAIL_INLINE_AVX512 static int list_reaching(const Row* row, std::int32_t experts, float bound,
-                                                          std::uint16_t* list) {
+  RESONANCE_DETAIL_INLINE_AVX512 static void list_reaching(const Row* row, std::int32_t experts, float bound,
+                                                           reaching_values& list) {
     const __m512 least = _mm512_set1_ps(bound);
     int count = 0;
+    __m512 chunk[4];
     std::int32_t e = 0;
     for (; e + 64 <= experts; e += 64) {
-      const __mmask16 first = _mm512_cmp_ps_mask(avx512_row::load(row + e), least, _CMP_GE_OQ);
-      const __mmask16 second = _mm512_cmp_ps_mask(avx512_row::load(row + e + 16), least, _CMP_GE_OQ);
-      const __mmask16 third = _mm512_cmp_ps_mask(avx512_row::load(row + e + 32), least, _CMP_GE_OQ);
-      const __mmask16 fourth = _mm512_cmp_ps_mask(avx512_row::load(row + e + 48), least, _CMP_GE_OQ);
-      const __mmask64 reach = _mm512_kunpackd(_mm512_kunpackw(fourth, third), _mm512_kunpackw(second, first));
-      count = append(reach, e, list, count);
+      __mmask16 reach[4];
+      for (int part = 0; part < 4; ++part) {
+        chunk[part] = avx512_row::load(row + e + 16 * part);
+        reach[part] = _mm512_cmp_ps_mask(chunk[part], least, _CMP_GE_OQ);
+      }
+      count = append(chunk, reach, e, count, list);
     }
-    if (e == experts) return count;
-    std::uint64_t reach = 0;
-    for (int shift = 0; e + shift < experts; shift += 16) {
-      const __mmask16 held = avx512_row::first_of(experts - e - shift);
-      reach |= static_cast<std::uint64_t>(
-                   _mm512_mask_cmp_ps_mask(held, avx512_row::load(row + e + shift, held), least, _CMP_GE_OQ))
-               << shift;
+    if (e < experts) {
+      __mmask16 reach[4] = {};
+      for (int part = 0; part < 4; ++part) {
+        const std::int32_t left = experts - e - 16 * part;
+        chunk[part] = least;
+        if (left <= 0) continue;
+        const __mmask16 held = avx512_row::first_of(left);
+        chunk[part] = avx512_row::load(row + e + 16 * part, held);
+        reach[part] = _mm512_mask_cmp_ps_mask(held, chunk[part], least, _CMP_GE_OQ);
+      }
+      count = append(chunk, reach, e, count, list);
     }
-    return append(reach, e, list, count);
+    list.count = count;
   }
 
-  RESONANCE_DETAIL_INLINE_AVX512 static int append(__mmask64 reach, std::int32_t e, std::uint16_t* list, int count) {
-    const __m512i found = _mm512_maskz_compress_epi8(reach, _mm512_load_si512(positions));
-    const __m512i base = _mm512_set1_epi16(static_cast<short>(e));
-    if constexpr (places <= 16) {
-      _mm256_storeu_si256(
-          reinterpret_cast<__m256i*>(list + count),
-          _mm256_add_epi16(_mm256_cvtepu8_epi16(_mm512_castsi512_si128(found)), _mm512_castsi512_si256(base)));
-    } else {
-      _mm512_storeu_si512(list + count, _mm512_add_epi16(_mm512_cvtepu8_epi16(_mm512_castsi512_si256(found)), base));
-      if constexpr (places > 32) {
-        _mm512_storeu_si512(list + count + 32,
-                            _mm512_add_epi16(_mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(found, 1)), base));
-      }
+  RESONANCE_DETAIL_INLINE_AVX512 static int append(const __m512* chunk, const __mmask16* reach, std::int32_t e,
+                                                   int count, reaching_values& list) {
+    const __mmask64 reaches = _mm512_kunpackd(_mm512_kunpackw(reach[3], reach[2]), _mm512_kunpackw(reach[1], reach[0]));
+    const __m512i found = _mm512_maskz_compress_epi8(reaches, _mm512_load_si512(positions));
+    append_sixteen(chunk, _mm512_castsi512_si128(found), e, count, list);
+    if constexpr (listed >= 32) append_sixteen(chunk, _mm512_extracti32x4_epi32(found, 1), e, count + 16, list);
+    if constexpr (listed >= 64) {
+      append_sixteen(chunk, _mm512_extracti32x4_epi32(found, 2), e, count + 32, list);
+      append_sixteen(chunk, _mm512_extracti32x4_epi32(found, 3), e, count + 48, list);
     }
-    count += __builtin_popcountll(reach);
+    count += __builtin_popcountll(reaches);
     return count <= places ? count : places + 1;
   }
 
-  //! Leaves the Best largest words of every row in the first places, in order; their upper halves, bits of values as
-  //! sign and magnitude, become numbers, both zeros the same one.
-  RESONANCE_DETAIL_INLINE_AVX512 static void order(std::uint64_t (*words)[row_batch::rows],
-                                                   const std::int32_t* counts) {
-    const __m512i count = _mm512_load_si512(counts);
-    const __m512i least = _mm512_set1_epi64(INT64_MIN);
-    const __m512i magnitude = _mm512_set1_epi64(0x7fffffffffffffffll);
-    constexpr __mmask16 upper_halves = 0xaaaa;
-    for (int part = 0; part < 2; ++part) {
-      __m512i place[places];
-      for (int i = 0; i < places; ++i) {
-        const unsigned held = _mm512_cmpgt_epi32_mask(count, _mm512_set1_epi32(i)) >> (8 * part);
-        const __m512i word = _mm512_load_si512(words[i] + 8 * part);
-        const __m512i sign = _mm512_maskz_srai_epi32(upper_halves, word, 31);
-        const __m512i number = _mm512_sub_epi32(_mm512_xor_si512(_mm512_and_si512(word, magnitude), sign), sign);
-        place[i] = _mm512_mask_mov_epi64(least, static_cast<__mmask8>(held), number);
-      }
-      avx512_best_of<Best, places>::run(place);
-      for (int i = 0; i < Best; ++i) _mm512_store_si512(words[i] + 8 * part, place[i]);
+  //! `found`: positions in the chunk, as bytes.
+  RESONANCE_DETAIL_INLINE_AVX512 static void append_sixteen(const __m512* chunk, __m128i found, std::int32_t e,
+                                                            int count, reaching_values& list) {
+    const __m512i at = _mm512_cvtepu8_epi32(found);
+    const __m512 of_first_half = _mm512_permutex2var_ps(chunk[0], at, chunk[1]);
+    const __m512 of_second_half = _mm512_permutex2var_ps(chunk[2], at, chunk[3]);
+    const __mmask16 second = _mm512_test_epi32_mask(at, _mm512_set1_epi32(32));
+    const __m512 values = _mm512_mask_mov_ps(of_first_half, second, of_second_half);
+    const __m256i ids = _mm256_add_epi16(_mm256_cvtepu8_epi16(found), _mm256_set1_epi16(static_cast<short>(e)));
+    if constexpr (places <= 8) {
+      _mm256_storeu_ps(list.value + count, _mm512_castps512_ps256(values));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(list.id + count), _mm256_castsi256_si128(ids));
+    } else {
+      _mm512_storeu_ps(list.value + count, values);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(list.id + count), ids);
     }
   }
 
-  template <class Row>
-  RESONANCE_DETAIL_INLINE_AVX512 static void write_best(const std::uint64_t (*words)[row_batch::rows], int wanted,
-                                                        row_batch& out) {
-    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  //! Leaves the `wanted` best of every row in out, in order; zeros without their sign.
+  RESONANCE_DETAIL_INLINE_AVX512 static void write_best(const reaching_values* reaching, int wanted, row_batch& out) {
     const __m512i ones = _mm512_set1_epi32(-1);
-    for (int k = 0; k < wanted; ++k) {
-      const __m512i low = _mm512_load_si512(words[k]);
-      const __m512i high = _mm512_load_si512(words[k] + 8);
-      _mm512_store_si512(out.ids[k], _mm512_xor_si512(_mm512_permutex2var_epi32(low, even, high), ones));
-      const __m512i number = _mm512_permutex2var_epi32(low, odd, high);
-      const __m512i sign = _mm512_srai_epi32(number, 31);
-      const __m512i bits = _mm512_or_si512(_mm512_abs_epi32(number), _mm512_slli_epi32(sign, 31));
-      _mm512_store_ps(out.delta[k], avx512_row::value_of(bits, Row{}));
+    // Key and ~id in one word; the even pairs of rows, and the odd ones.
+    __m512i even[listed];
+    __m512i odd[listed];
+    for (int block = 0; block < listed; block += 16) {
+      __m512 values[16];
+      __m512 ids[16];
+      for (int i = 0; i < row_batch::rows; ++i) {
+        const int count = reaching[i].count - block;
+        const __mmask16 held = count > 0 ? avx512_row::first_of(count) : static_cast<__mmask16>(0);
+        values[i] = _mm512_mask_load_ps(avx512_row::negative_infinities(), held, reaching[i].value + block);
+        ids[i] = _mm512_castsi512_ps(_mm512_cvtepu16_epi32(
+            _mm256_load_si256(reinterpret_cast<const __m256i*>(static_cast<const void*>(reaching[i].id + block)))));
+      }
+      avx512_table::transpose(values);
+      avx512_table::transpose(ids);
+      for (int i = 0; i < 16; ++i) {
+        const __m512i key = key_of(values[i]);
+        const __m512i earlier = _mm512_xor_si512(_mm512_castps_si512(ids[i]), ones);
+        even[block + i] = _mm512_unpacklo_epi32(earlier, key);
+        odd[block + i] = _mm512_unpackhi_epi32(earlier, key);
+      }
     }
+    avx512_best_of<Best, places>::run(even);
+    avx512_best_of<Best, places>::run(odd);
+    alignas(64) float sorted[2][Best][row_batch::rows];
+    for (int k = 0; k < Best; ++k) {
+      const __m512 a = _mm512_castsi512_ps(even[k]);
+      const __m512 b = _mm512_castsi512_ps(odd[k]);
+      _mm512_store_ps(sorted[0][k], _mm512_shuffle_ps(a, b, 0x88));
+      _mm512_store_ps(sorted[1][k], _mm512_shuffle_ps(a, b, 0xdd));
+    }
+    for (int k = 0; k < wanted; ++k) {
+      _mm512_store_si512(out.ids[k], _mm512_xor_si512(_mm512_load_si512(sorted[0][k]), ones));
+      _mm512_store_ps(out.delta[k], value_of(_mm512_load_si512(sorted[1][k])));
+    }
+  }
+
+  //! A number in the order of the value, both zeros the same one; and a value from its number.
+  RESONANCE_DETAIL_INLINE_AVX512 static __m512i key_of(__m512 value) {
+    const __m512i bits = _mm512_castps_si512(value);
+    const __m512i sign = _mm512_srai_epi32(bits, 31);
+    const __m512i magnitude = _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff));
+    return _mm512_sub_epi32(_mm512_xor_si512(magnitude, sign), sign);
+  }
+  RESONANCE_DETAIL_INLINE_AVX512 static __m512 value_of(__m512i key) {
+    const __m512i sign = _mm512_slli_epi32(_mm512_srai_epi32(key, 31), 31);
+    return _mm512_castsi512_ps(_mm512_or_si512(_mm512_abs_epi32(key), sign));
   }
 
   //! Both zeros have one key: the sign comes from the row.

@@ -26,8 +26,7 @@
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
 
-//! What AVX-512 needs to know of a row type: sixteen values at a time, and the bits of one, in the upper half of a word
-//! for the 16-bit types: words of one type then compare as sign and magnitude.
+//! Sixteen values of a row of any row type.
 struct avx512_row {
   RESONANCE_DETAIL_INLINE_AVX512 static __m512 load(const float* row) { return _mm512_loadu_ps(row); }
   RESONANCE_DETAIL_INLINE_AVX512 static __m512 load(const float* row, __mmask16 held) {
@@ -48,19 +47,6 @@ struct avx512_row {
   }
   RESONANCE_DETAIL_INLINE_AVX512 static __m512 negative_infinities() {
     return _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(0xff800000u)));
-  }
-
-  RESONANCE_FORCE_INLINE static std::uint32_t bits_of(float value) { return float_bits(value); }
-  template <class Half>
-  RESONANCE_FORCE_INLINE static std::uint32_t bits_of(Half value) {
-    return static_cast<std::uint32_t>(value.bits) << 16;
-  }
-  template <class Row>
-  RESONANCE_DETAIL_INLINE_AVX512 static __m512 value_of(__m512i bits, Row) {
-    return _mm512_castsi512_ps(bits);
-  }
-  RESONANCE_DETAIL_INLINE_AVX512 static __m512 value_of(__m512i bits, float16) {
-    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16)));
   }
 
  private:

@@ -75,10 +75,10 @@ RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE void weigh_lanes(const Score& score
     sum[lane] = 0.0f;
   }
   for (std::int64_t k = 0; k < count; ++k) {
-    float of_delta[Lanes];  // a loop of its own: compilers make branches of a selection around arithmetic, not vectors
-    for (int lane = 0; lane < Lanes; ++lane) of_delta[lane] = score.argument(delta_at(k, lane));
     for (int lane = 0; lane < Lanes; ++lane) {
-      const float argument = delta_at(k, lane) == empty ? empty : of_delta[lane];
+      const float delta = delta_at(k, lane);
+      const float of_delta = score.argument(delta);
+      const float argument = delta == empty ? empty : of_delta;
       weight_at(k, lane) = argument;
       shift[lane] = weigher.over_slots && argument > shift[lane] ? argument : shift[lane];
     }
