@@ -55,8 +55,9 @@ class avx512_rows {
       unsettled |= (reaching[i].count > places || reaching[i].count < wanted ? 1u : 0u) << i;
     }
     write_best(reaching, wanted, out);
-    restore_zeros(first, stride, wanted, unsettled, out);
-    return unsettled & ((1u << rows) - 1u);
+    const unsigned asked = (1u << rows) - 1u;
+    restore_zeros(first, stride, wanted, asked & ~unsettled, out);
+    return asked & unsettled;
   }
 
  private:
@@ -225,9 +226,9 @@ class avx512_rows {
   //! Both zeros have one key: the sign comes from the row.
   template <class Row>
   RESONANCE_DETAIL_INLINE_AVX512 static void restore_zeros(const Row* first, std::int64_t stride, int wanted,
-                                                           unsigned unsettled, row_batch& out) {
+                                                           unsigned settled, row_batch& out) {
     for (int k = 0; k < wanted; ++k) {
-      unsigned zeros = _mm512_cmp_ps_mask(_mm512_load_ps(out.delta[k]), _mm512_setzero_ps(), _CMP_EQ_OQ) & ~unsettled;
+      unsigned zeros = _mm512_cmp_ps_mask(_mm512_load_ps(out.delta[k]), _mm512_setzero_ps(), _CMP_EQ_OQ) & settled;
       for (; zeros != 0; zeros &= zeros - 1) {
         const int i = __builtin_ctz(zeros);
         out.delta[k][i] = row_traits<Row>::widen(first[i * stride + out.ids[k][i]]);
