@@ -13,14 +13,13 @@
 #include <resonance/affinity/host_slice_layout.hpp>
 #include <resonance/core/host_intrinsics.hpp>
 #include <resonance/core/host_simd.hpp>
+#include <resonance/core/host_vectors_avx512.hpp>
 #include <resonance/core/math.hpp>
 #include <resonance/core/row_type.hpp>
 
 #if RESONANCE_DETAIL_AVX512
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
-
-#define RESONANCE_DETAIL_INLINE_AVX512 RESONANCE_FORCE_INLINE RESONANCE_DETAIL_TARGET_AVX512
 
 //! A row, and the columns to ask memory for while it is read: those `distance` columns later, row after row.
 template <class Row>
@@ -40,7 +39,9 @@ struct avx512_slice_terms {
   const float* weights;
   const Row* soon;
 
-  RESONANCE_DETAIL_INLINE_AVX512 __m512 values(int column, __mmask16 lanes) const { return load(row + column, lanes); }
+  RESONANCE_DETAIL_INLINE_AVX512 __m512 values(int column, __mmask16 lanes) const {
+    return avx512_row::load(row + column, lanes);
+  }
   RESONANCE_DETAIL_INLINE_AVX512 __m512 add(__m512 sum, int column, __mmask16 lanes) const {
     if constexpr (Weighted) {
       return _mm512_fmadd_ps(values(column, lanes), _mm512_maskz_loadu_ps(lanes, weights + column), sum);
@@ -55,17 +56,6 @@ struct avx512_slice_terms {
   }
   RESONANCE_DETAIL_INLINE_AVX512 void prefetch(int column) const {
     _mm_prefetch(reinterpret_cast<const char*>(soon + column), _MM_HINT_T0);
-  }
-
- private:
-  RESONANCE_DETAIL_INLINE_AVX512 static __m512 load(const float* at, __mmask16 lanes) {
-    return _mm512_maskz_loadu_ps(lanes, at);
-  }
-  RESONANCE_DETAIL_INLINE_AVX512 static __m512 load(const bfloat16* at, __mmask16 lanes) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, at)), 16));
-  }
-  RESONANCE_DETAIL_INLINE_AVX512 static __m512 load(const float16* at, __mmask16 lanes) {
-    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes, at));
   }
 };
 
@@ -258,8 +248,6 @@ class avx512_slices {
     return _mm512_add_ps(_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b));
   }
 };
-
-#undef RESONANCE_DETAIL_INLINE_AVX512
 
 //! delta[E] of one row.
 template <bool Weighted, class Metric, class Row>

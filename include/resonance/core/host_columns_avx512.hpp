@@ -8,12 +8,11 @@
 
 #include <resonance/core/host_intrinsics.hpp>
 #include <resonance/core/host_simd.hpp>
+#include <resonance/core/host_vectors_avx512.hpp>
 
 #if RESONANCE_DETAIL_AVX512
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
-
-#define RESONANCE_DETAIL_INLINE_AVX512 RESONANCE_FORCE_INLINE RESONANCE_DETAIL_TARGET_AVX512
 
 class columns_avx512 {
  public:
@@ -27,11 +26,11 @@ class columns_avx512 {
     const auto held = static_cast<__mmask16>((1u << count) - 1u);
     std::int64_t row = 0;
     for (; row + 16 <= rows; row += 16) {
-      __m512i block[16];
-      for (int r = 0; r < 16; ++r) block[r] = key_of(_mm512_maskz_loadu_ps(held, scores + (row + r) * stride));
-      transpose(block);
+      __m512 block[16];
+      for (int r = 0; r < 16; ++r) block[r] = avx512_row::load(scores + (row + r) * stride, held);
+      avx512_table::transpose(block);
       for (int c = 0; c < 16; ++c) {
-        if (c < count) _mm512_storeu_si512(keys + c * key_stride + row, block[c]);
+        if (c < count) _mm512_storeu_si512(keys + c * key_stride + row, key_of(block[c]));
       }
     }
     return row;
@@ -66,35 +65,7 @@ class columns_avx512 {
                                                _mm512_set1_epi32(1));
     return _mm512_maskz_mov_epi32(_mm512_cmple_epu32_mask(magnitude, most), key);
   }
-
-  RESONANCE_DETAIL_INLINE_AVX512 static void transpose(__m512i* r) {
-    __m512i t[16];
-    for (int i = 0; i < 16; i += 2) {
-      t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-      t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-      r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-      r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-      r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-      r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    for (int i = 0; i < 4; ++i) {
-      t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-      t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-      t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-      t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-    }
-    for (int i = 0; i < 4; ++i) {
-      r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-      r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
-      r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
-      r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
-    }
-  }
 };
-
-#undef RESONANCE_DETAIL_INLINE_AVX512
 
 }  // namespace detail
 RESONANCE_NAMESPACE_END

@@ -48,6 +48,7 @@
 #define RESONANCE_DETAIL_TARGET_AVX512 \
   __attribute__((                      \
       target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")))
+#define RESONANCE_DETAIL_INLINE_AVX512 RESONANCE_FORCE_INLINE RESONANCE_DETAIL_TARGET_AVX512
 #else
 #define RESONANCE_DETAIL_AVX512 0
 #endif

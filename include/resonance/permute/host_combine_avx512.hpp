@@ -8,6 +8,7 @@
 
 #include <resonance/core/host_intrinsics.hpp>
 #include <resonance/core/host_simd.hpp>
+#include <resonance/core/host_vectors_avx512.hpp>
 #include <resonance/core/row_type.hpp>
 #include <resonance/permute/host_token_rows.hpp>
 
@@ -15,18 +16,7 @@
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
 
-#define RESONANCE_DETAIL_INLINE_AVX512 RESONANCE_FORCE_INLINE RESONANCE_DETAIL_TARGET_AVX512
-
 struct avx512_columns {
-  RESONANCE_DETAIL_INLINE_AVX512 static __m512 load(const float* at) { return _mm512_loadu_ps(at); }
-  RESONANCE_DETAIL_INLINE_AVX512 static __m512 load(const bfloat16* at) {
-    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
-  }
-  RESONANCE_DETAIL_INLINE_AVX512 static __m512 load(const float16* at) {
-    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
-  }
-
   //! row_traits::narrow.
   RESONANCE_DETAIL_INLINE_AVX512 static __m256i narrow(__m512 value, bfloat16) {
     const __m512i bits = _mm512_castps_si512(value);
@@ -79,10 +69,10 @@ RESONANCE_DETAIL_AT_O3 RESONANCE_DETAIL_TARGET_AVX512 inline std::int64_t combin
     for (int i = 0; i < rows.count; ++i) {
       const Row* row = rows.row[i] + column;
       const __m512 weight = _mm512_set1_ps(rows.weight[i]);
-      a = _mm512_fmadd_ps(weight, avx512_columns::load(row), a);
-      b = _mm512_fmadd_ps(weight, avx512_columns::load(row + 16), b);
-      c = _mm512_fmadd_ps(weight, avx512_columns::load(row + 32), c);
-      d = _mm512_fmadd_ps(weight, avx512_columns::load(row + 48), d);
+      a = _mm512_fmadd_ps(weight, avx512_row::load(row), a);
+      b = _mm512_fmadd_ps(weight, avx512_row::load(row + 16), b);
+      c = _mm512_fmadd_ps(weight, avx512_row::load(row + 32), c);
+      d = _mm512_fmadd_ps(weight, avx512_row::load(row + 48), d);
     }
     ahead.prefetch(column, summed_columns);
     avx512_columns::store(a, b, target + column, streams);
@@ -90,8 +80,6 @@ RESONANCE_DETAIL_AT_O3 RESONANCE_DETAIL_TARGET_AVX512 inline std::int64_t combin
   }
   return column;
 }
-
-#undef RESONANCE_DETAIL_INLINE_AVX512
 
 }  // namespace detail
 RESONANCE_NAMESPACE_END

@@ -7,8 +7,8 @@
 #include <cstdint>
 
 #include <resonance/core/host_simd.hpp>
+#include <resonance/core/host_vectors_avx512.hpp>
 #include <resonance/core/row_type.hpp>
-#include <resonance/token_choice/host_vectors_avx512.hpp>
 #include <resonance/token_choice/policies.hpp>
 
 #if RESONANCE_DETAIL_AVX512

@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <utility>
 
-#include <resonance/token_choice/host_vectors_avx512.hpp>
+#include <resonance/core/host_vectors_avx512.hpp>
 
 #if RESONANCE_DETAIL_AVX512
 

@@ -16,9 +16,9 @@
 
 #include <resonance/core/host_intrinsics.hpp>
 #include <resonance/core/host_simd.hpp>
+#include <resonance/core/host_vectors_avx512.hpp>
 #include <resonance/core/row_type.hpp>
 #include <resonance/token_choice/host_networks_avx512.hpp>
-#include <resonance/token_choice/host_vectors_avx512.hpp>
 
 #if RESONANCE_DETAIL_AVX512
 RESONANCE_NAMESPACE_BEGIN

@@ -1,28 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! \file
-//! AVX-512 for the choice from sixteen rows: loads of every row type, and tables turned from slots to rows.
-#ifndef RESONANCE_TOKEN_CHOICE_HOST_VECTORS_AVX512_HPP
-#define RESONANCE_TOKEN_CHOICE_HOST_VECTORS_AVX512_HPP
+//! What the kernels for AVX-512 share: loads of every row type, and tables turned.
+#ifndef RESONANCE_CORE_HOST_VECTORS_AVX512_HPP
+#define RESONANCE_CORE_HOST_VECTORS_AVX512_HPP
 
 #include <cstdint>
 
+#include <resonance/core/host_intrinsics.hpp>
 #include <resonance/core/host_simd.hpp>
 #include <resonance/core/row_type.hpp>
 
 #if RESONANCE_DETAIL_AVX512
-// gcc 12 warns of the undefined vectors of its own intrinsics (GCC bug 105593).
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-
-#define RESONANCE_DETAIL_INLINE_AVX512 RESONANCE_FORCE_INLINE RESONANCE_DETAIL_TARGET_AVX512
-
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
 
