@@ -68,6 +68,25 @@ TEST(PieceCount, DoesNotSplitGroupsThatShareLittle) {
   EXPECT_EQ(pieces(1, 1000), 1);
 }
 
+struct source_of_experts {
+  static constexpr int block = 8;
+  std::int32_t count;
+  std::int32_t experts() const { return count; }
+};
+
+struct source_of_steps : source_of_experts {
+  std::int64_t steps;
+  std::int64_t steps_per_token() const { return steps; }
+};
+
+TEST(TokenGrain, IsSmallerTheMoreATokenTakesAndABlockAtLeast) {
+  EXPECT_EQ(detail::token_grain(source_of_experts{128}), 64);
+  EXPECT_EQ(detail::token_grain(source_of_experts{1}), 8192);
+  EXPECT_EQ(detail::token_grain(source_of_experts{100000}), 8);
+  EXPECT_EQ(detail::token_grain(source_of_steps{{128}, 512}), 16);
+  EXPECT_EQ(detail::token_grain(source_of_steps{{128}, 4096 * 128}), 8);
+}
+
 TEST(WorkerCount, IsAtLeastOne) {
   EXPECT_EQ(detail::worker_count(support::reverse_executor(0)), 1);
   EXPECT_EQ(detail::worker_count(support::reverse_executor(-3)), 1);

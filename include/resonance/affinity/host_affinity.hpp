@@ -77,6 +77,10 @@ class host_source<Metric, hidden_input<X, W>> {
 
   std::int64_t tokens() const { return input_.hidden.rows; }
   std::int32_t experts() const { return detail::experts_of<Metric>(input_); }
+  //! Steps of work that a token takes: what its worker is given enough of.
+  std::int64_t steps_per_token() const {
+    return input_.hidden.cols * (Metric::reads == operand::gate ? std::int64_t{experts()} : 1);
+  }
 
   status check() const { return detail::check_input<Metric>(input_); }
 
@@ -195,6 +199,7 @@ class host_source<Metric, logits_input<L>> {
 
   std::int64_t tokens() const { return input_.logits.rows; }
   std::int32_t experts() const { return detail::experts_of<Metric>(input_); }
+  std::int64_t steps_per_token() const { return experts(); }
 
   status check() const { return detail::check_input<Metric>(input_); }
 
@@ -260,20 +265,21 @@ status host_affinity(const Executor& executor, const Metric& metric, const Input
   detail::carve_source(source, workers, workspace.data);
   source.prepare(executor);
 
-  detail::for_ranges(executor, source.tokens(), 16, [&](std::int64_t begin, std::int64_t end, int piece) {
-    detail::run_widest([&]() RESONANCE_INLINE_LAMBDA {
-      constexpr std::int64_t block = host_source<Metric, Input>::block;
-      for (std::int64_t first = begin; first < end; first += block) {
-        const std::int64_t count = end - first < block ? end - first : block;
-        source.rows(first, static_cast<int>(count), piece, affinity.row(first), affinity.stride);
-        for (std::int64_t t = first; t < first + count; ++t) {
-          float* row = affinity.row(t);
-          for (std::int64_t e = 0; e < affinity.cols; ++e)
-            row[e] = row[e] == HUGE_VALF ? host_source<Metric, Input>::largest : row[e];
-        }
-      }
-    });
-  });
+  detail::for_ranges(executor, source.tokens(), detail::token_grain(source),
+                     [&](std::int64_t begin, std::int64_t end, int piece) {
+                       detail::run_widest([&]() RESONANCE_INLINE_LAMBDA {
+                         constexpr std::int64_t block = host_source<Metric, Input>::block;
+                         for (std::int64_t first = begin; first < end; first += block) {
+                           const std::int64_t count = end - first < block ? end - first : block;
+                           source.rows(first, static_cast<int>(count), piece, affinity.row(first), affinity.stride);
+                           for (std::int64_t t = first; t < first + count; ++t) {
+                             float* row = affinity.row(t);
+                             for (std::int64_t e = 0; e < affinity.cols; ++e)
+                               row[e] = row[e] == HUGE_VALF ? host_source<Metric, Input>::largest : row[e];
+                           }
+                         }
+                       });
+                     });
   return {};
 }
 

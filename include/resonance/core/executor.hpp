@@ -13,6 +13,8 @@
 #define RESONANCE_CORE_EXECUTOR_HPP
 
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 
 #include <resonance/config.hpp>
 
@@ -49,6 +51,23 @@ int piece_count(const Executor& executor, std::int64_t count, std::int64_t grain
 inline std::int64_t grain_of_groups(std::int64_t groups, std::int64_t items, std::int64_t least) {
   const std::int64_t pieces = items / least;
   return pieces <= 1 ? groups + 1 : (groups + pieces - 1) / pieces;
+}
+
+//! Does a row source say how many steps of work a token takes? One of the caller's own need not.
+template <class Source, class = void>
+inline constexpr bool counts_steps = false;
+template <class Source>
+inline constexpr bool counts_steps<Source, std::void_t<decltype(std::declval<const Source&>().steps_per_token())>> =
+    true;
+
+//! The grain of a row source's tokens that wakes no thread for a few microseconds; without steps, one per expert.
+template <class Source>
+std::int64_t token_grain(const Source& source) {
+  std::int64_t steps = source.experts();
+  if constexpr (counts_steps<Source>) steps = source.steps_per_token();
+  constexpr std::int64_t least_steps = 8192;
+  const std::int64_t grain = least_steps / (steps > 0 ? steps : 1);
+  return grain > Source::block ? grain : Source::block;
 }
 
 //! First item of piece `index` of `pieces` equal pieces of [0, count).

@@ -201,10 +201,10 @@ status host_token_choice(const Executor& executor, Source source, const Score& s
   const detail::token_choice_scratch<Source> scratch(source, workers, workspace.data);
   source.prepare(executor);
   const detail::token_chooser<Source, Score, Selection> chooser(source, score, selection, o, out, affinity);
-  constexpr std::int64_t token_grain = 32;
-  detail::for_ranges(executor, source.tokens(), token_grain, [&](std::int64_t begin, std::int64_t end, int piece) {
-    chooser.choose(begin, end, piece, scratch.of_worker(source, piece));
-  });
+  detail::for_ranges(executor, source.tokens(), detail::token_grain(source),
+                     [&](std::int64_t begin, std::int64_t end, int piece) {
+                       chooser.choose(begin, end, piece, scratch.of_worker(source, piece));
+                     });
   return {};
 }
 
