@@ -101,7 +101,7 @@ def selection(lib, floors, experts, top_k, kind, threads):
                     {"v": np.zeros((TOKENS, top_k), np.float32), "i": np.zeros((TOKENS, top_k), np.int64)})
         peers["onnxruntime (not renormalized)"] = run
     best = np.zeros(TOKENS, np.float32)
-    floor = floors.call("floor_row_maxima", x, Wide(TOKENS), Wide(experts), threads, best)
+    floor = floors.call("floor_row_maxima", x, Wide(TOKENS), Wide(experts), threads, best) if kind == "f32" else None
 
     def check():
         ours()
@@ -307,21 +307,33 @@ def machine():
 
 def draw(results, path):
     import matplotlib
-    matplotlib.use("Agg")
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.fonttype"] = "none"
+    matplotlib.rcParams["svg.hashsalt"] = "compare"
     from matplotlib import pyplot
-    one = [r for r in results if r["threads"] == results[0]["threads"]]
-    labels = [f"{r['stage']}, {r['case']}" for r in one]
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 0.32 * len(one) + 1.2), sharey=True)
-    left.barh(labels, [r["times_faster"] for r in one], color="#3b6ea5")
+    counts = list(dict.fromkeys(r["threads"] for r in results))
+    labels = list(dict.fromkeys(f"{r['stage']}, {r['case']}" for r in results))
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 0.34 * len(labels) + 1.4), sharey=True)
+    height = 0.8 / len(counts)
+    for i, threads in enumerate(counts):
+        rows = [r for r in results if r["threads"] == threads]
+        places = [labels.index(f"{r['stage']}, {r['case']}") + height * (i - (len(counts) - 1) / 2) for r in rows]
+        name = f"{threads} thread" + ("s" if threads > 1 else "")
+        left.barh(places, [r["times_faster"] for r in rows], height, color=f"C{i}", label=name)
+        with_floor = [(p, 1 / r["times_the_floor"]) for p, r in zip(places, rows) if r["times_the_floor"]]
+        right.barh([p for p, _ in with_floor], [100 * share for _, share in with_floor], height, color=f"C{i}")
     left.set_xscale("log")
+    left.set_xticks([1, 2, 5, 10, 20, 50], labels=["1", "2", "5", "10", "20", "50"])
+    left.minorticks_off()
     left.axvline(1, color="black", linewidth=0.8)
-    left.set_xlabel("times as fast as the best peer")
-    right.barh(labels, [100 / r["times_the_floor"] if r["times_the_floor"] else 0 for r in one], color="#7a9e56")
-    right.set_xlabel("share of the floor, %")
-    left.invert_yaxis()
-    figure.suptitle(f"One interleaved run, {one[0]['threads']} thread(s)", fontsize=10)
+    left.set_xlabel("times as fast as the faster of\ntorch and ONNX Runtime")
+    right.axvline(100, color="black", linewidth=0.8)
+    right.set_xlabel("share of the floor's speed, %\n(the same bytes, and nothing else)")
+    left.set_yticks(range(len(labels)), labels=labels)
+    left.set_ylim(len(labels) - 0.4, -0.6)
+    left.legend(loc="lower right")
     figure.tight_layout()
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None})
 
 
 def main():
@@ -332,7 +344,7 @@ def main():
     parser.add_argument("--stages", dest="only", nargs="+", help="selection, permute, ...; all unless given")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each contender of a case")
     parser.add_argument("--json", help="write machine and results there")
-    parser.add_argument("--svg", help="draw the first thread count's results there")
+    parser.add_argument("--svg", help="draw the results there")
     options = parser.parse_args()
     lib, floors = Library(options.stages), Library(options.floors)
     results = []

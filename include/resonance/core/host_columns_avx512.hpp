@@ -8,6 +8,7 @@
 
 #include <resonance/core/host_intrinsics.hpp>
 #include <resonance/core/host_simd.hpp>
+#include <resonance/core/host_stream.hpp>
 #include <resonance/core/host_vectors_avx512.hpp>
 
 #if RESONANCE_DETAIL_AVX512
@@ -26,6 +27,9 @@ class columns_avx512 {
     const auto held = static_cast<__mmask16>((1u << count) - 1u);
     std::int64_t row = 0;
     for (; row + 16 <= rows; row += 16) {
+      // Rows are further apart than what the processor fetches ahead by itself.
+      const std::int64_t soon = row + 80 <= rows ? row + 64 : row;
+      for (int r = 0; r < 16; ++r) prefetch_line(scores + (soon + r) * stride);
       __m512 block[16];
       for (int r = 0; r < 16; ++r) block[r] = avx512_row::load(scores + (row + r) * stride, held);
       avx512_table::transpose(block);
