@@ -15,7 +15,7 @@ RESONANCE_NAMESPACE_BEGIN
 namespace detail {
 
 //! Cuts the range of the items into equal parts, puts every item into its part, and settles the order within the parts
-//! by exchanging neighbours: as many rounds as the fullest part has items. Neither has a branch that depends on an item.
+//! by exchanging neighbours: as many rounds as the fullest part has items. No branch depends on an item.
 class bucket_sort {
  public:
   static constexpr std::int64_t most = 2048;  // what the stack holds
