@@ -91,12 +91,18 @@ struct avx512_best_of {
     lower = smaller(a, lower);
   }
   template <class Network, class Vector, std::size_t... Pair>
-  RESONANCE_DETAIL_INLINE_AVX512 static void apply([[maybe_unused]] Vector* places, std::index_sequence<Pair...>) {
+  RESONANCE_DETAIL_INLINE_AVX512 static void unroll([[maybe_unused]] Vector* places, std::index_sequence<Pair...>) {
     (exchange(places[pairs_of<Network>.pair[Pair].upper], places[pairs_of<Network>.pair[Pair].lower]), ...);
   }
+  //! Unrolled where all places fit the registers; the code of longer ones costs compilers minutes, and no time is won.
   template <class Network, class Vector>
   RESONANCE_DETAIL_INLINE_AVX512 static void apply(Vector* places) {
-    apply<Network>(places, std::make_index_sequence<static_cast<std::size_t>(network_pairs<Network>::count)>{});
+    if constexpr (Places <= 16) {
+      unroll<Network>(places, std::make_index_sequence<static_cast<std::size_t>(network_pairs<Network>::count)>{});
+    } else {
+      for (int i = 0; i < network_pairs<Network>::count; ++i)
+        exchange(places[pairs_of<Network>.pair[i].upper], places[pairs_of<Network>.pair[i].lower]);
+    }
   }
 };
 

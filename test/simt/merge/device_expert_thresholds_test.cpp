@@ -10,21 +10,13 @@
 #include <utility>
 #include <vector>
 
-#include "resonance/core/executor.hpp"
-#include "resonance/merge/host_merge.hpp"
+#include "host_thresholds.hpp"
 #include "support/assignments.hpp"
 
 namespace {
 
 using namespace resonance;
 using support::guarded_buffer;
-
-std::vector<std::uint64_t> found_by_host(const merge::expert_side& expert) {
-  std::vector<std::uint64_t> candidates(static_cast<std::size_t>(expert.affinity.rows));
-  std::vector<std::uint64_t> thresholds(static_cast<std::size_t>(expert.affinity.cols));
-  detail::expert_thresholds(serial_executor{}, expert, candidates.data(), thresholds.data());
-  return thresholds;
-}
 
 std::vector<std::uint64_t> found_by_device(const merge::expert_side& expert, const std::int64_t* num_tokens = nullptr) {
   guarded_buffer<std::uint64_t> thresholds(static_cast<std::size_t>(expert.affinity.cols));
@@ -55,7 +47,7 @@ struct table {
 void expect_as_host(const merge::expert_side& expert) {
   SCOPED_TRACE(::testing::Message() << "T=" << expert.affinity.rows << " E=" << expert.affinity.cols << " "
                                     << simt::next_schedule());
-  EXPECT_EQ(found_by_device(expert), found_by_host(expert));
+  EXPECT_EQ(found_by_device(expert), host_thresholds(expert));
 }
 
 // Tables that are staged in shared memory and (T = 1200) one that is not.
@@ -80,7 +72,7 @@ TEST(DeviceExpertThresholds, AreTheSameUnderEverySchedule) {
   const table staged(random, 200, 9, support::adversary::ties);
   const table read_again(random, 1200, 3, support::adversary::mixed);
   for (const merge::expert_side& expert : {staged.own(), read_again.own()}) {
-    const std::vector<std::uint64_t> expected = found_by_host(expert);
+    const std::vector<std::uint64_t> expected = host_thresholds(expert);
     simt::under_every_schedule([&] { EXPECT_EQ(found_by_device(expert), expected); });
   }
 }
@@ -91,7 +83,7 @@ TEST(DeviceExpertThresholds, AreOfTheTokensThatThereAre) {
   for (const std::int64_t tokens : {0, 5, 300}) {
     const merge::expert_side all{{values.data(), 300, 9}, 40, nullptr};
     const merge::expert_side there{{values.data(), tokens, 9}, 40, nullptr};
-    EXPECT_EQ(found_by_device(all, &tokens), found_by_host(there)) << tokens;
+    EXPECT_EQ(found_by_device(all, &tokens), host_thresholds(there)) << tokens;
   }
 }
 

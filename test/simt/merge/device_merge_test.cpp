@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "host_thresholds.hpp"
 #include "merge/fixture.hpp"
 #include "resonance/merge/host_merge.hpp"
 #include "support/assignments.hpp"
@@ -297,9 +298,7 @@ TEST(MergeBodies, ServeWarpsAndBlocksOfAnySizeInALoop) {
   const merge::expert_side expert{c.deltas(), 100, nullptr};
   const std::int64_t slots = merge::merged_slots<merge::union_>(130, 7, 3, 100);
   const merged_arrays expected = merge_on_host<merge::union_>(c.view(), expert, slots);
-  std::vector<std::uint64_t> thresholds(7);
-  std::vector<std::uint64_t> candidates(130);
-  detail::expert_thresholds(serial_executor{}, expert, candidates.data(), thresholds.data());
+  std::vector<std::uint64_t> thresholds = host_thresholds(expert);
   std::vector<std::int64_t> offsets = {0};
   std::vector<std::uint32_t> members;
   for (std::int32_t e = 0; e < 7; ++e) {
