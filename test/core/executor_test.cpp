@@ -79,12 +79,29 @@ struct source_of_steps : source_of_experts {
   std::int64_t steps_per_token() const { return steps; }
 };
 
-TEST(TokenGrain, IsSmallerTheMoreATokenTakesAndABlockAtLeast) {
-  EXPECT_EQ(detail::token_grain(source_of_experts{128}), 64);
-  EXPECT_EQ(detail::token_grain(source_of_experts{1}), 8192);
-  EXPECT_EQ(detail::token_grain(source_of_experts{100000}), 8);
-  EXPECT_EQ(detail::token_grain(source_of_steps{{128}, 512}), 16);
-  EXPECT_EQ(detail::token_grain(source_of_steps{{128}, 4096 * 128}), 8);
+TEST(TokenGrain, IsSmallerTheMoreATokenTakesAndWholeBatches) {
+  EXPECT_EQ(detail::token_grain(source_of_experts{128}), 256);
+  EXPECT_EQ(detail::token_grain(source_of_experts{1}), 32768);
+  EXPECT_EQ(detail::token_grain(source_of_experts{100}), 320);
+  EXPECT_EQ(detail::token_grain(source_of_experts{100000}), 16);
+  EXPECT_EQ(detail::token_grain(source_of_steps{{128}, 512}), 64);
+  EXPECT_EQ(detail::token_grain(source_of_steps{{128}, 4096 * 128}), 16);
+  EXPECT_EQ(detail::token_grain(source_of_steps{{128}, 0}), 32768);
+}
+
+struct source_of_blocks_of_five : source_of_experts {
+  static constexpr int block = 5;
+};
+
+struct source_of_large_blocks : source_of_experts {
+  static constexpr int block = 48;
+};
+
+TEST(TokenGrain, IsWholeBlocks) {
+  EXPECT_EQ(detail::token_grain(source_of_blocks_of_five{{100000}}), 15);
+  EXPECT_EQ(detail::token_grain(source_of_blocks_of_five{{1000}}), 30);
+  EXPECT_EQ(detail::token_grain(source_of_large_blocks{{100000}}), 48);
+  EXPECT_EQ(detail::token_grain(source_of_large_blocks{{512}}), 48);
 }
 
 TEST(WorkerCount, IsAtLeastOne) {
@@ -93,19 +110,56 @@ TEST(WorkerCount, IsAtLeastOne) {
   EXPECT_EQ(detail::worker_count(support::reverse_executor(3)), 3);
 }
 
-TEST(ForRanges, CoversEveryItemOnceWithPiecesBelowTheWorkerCount) {
+TEST(ForPieces, CoversEveryItemOnceEachPieceOnce) {
   support::with_every_executor([](const auto& executor, const char* name) {
     for (std::int64_t count : {0, 1, 3, 31, 64, 1000}) {
       std::vector<std::atomic<int>> visits(1000);
       std::vector<std::atomic<int>> uses(static_cast<size_t>(executor.workers()));
-      detail::for_ranges(executor, count, 8, [&](std::int64_t begin, std::int64_t end, int piece) {
+      detail::for_pieces(executor, count, 8, [&](std::int64_t begin, std::int64_t end, int piece) {
         ++uses.at(static_cast<size_t>(piece));
         for (std::int64_t i = begin; i < end; ++i) ++visits[static_cast<size_t>(i)];
       });
       for (std::int64_t i = 0; i < 1000; ++i) ASSERT_EQ(visits[static_cast<size_t>(i)], i < count ? 1 : 0) << name;
-      for (const auto& used : uses) ASSERT_LE(used, 1) << name;
+      const int pieces = count > 0 ? detail::piece_count(executor, count, 8) : 0;
+      for (int piece = 0; piece < executor.workers(); ++piece)
+        ASSERT_EQ(uses[static_cast<size_t>(piece)], piece < pieces ? 1 : 0) << name;
     }
   });
+}
+
+TEST(ForRanges, CoversEveryItemOnceInRangesThatBeginAtMultiplesOfTheGrain) {
+  support::with_every_executor([](const auto& executor, const char* name) {
+    for (std::int64_t count : {0, 1, 3, 31, 64, 1000}) {
+      std::vector<std::atomic<int>> visits(1000);
+      std::vector<std::atomic<int>> under_way(static_cast<size_t>(executor.workers()));
+      detail::for_ranges(executor, count, 8, [&](std::int64_t begin, std::int64_t end, int worker) {
+        EXPECT_EQ(under_way.at(static_cast<size_t>(worker))++, 0) << name;
+        EXPECT_EQ(begin % 8, 0) << name;
+        EXPECT_LT(begin, end) << name;
+        for (std::int64_t i = begin; i < end; ++i) ++visits[static_cast<size_t>(i)];
+        --under_way[static_cast<size_t>(worker)];
+      });
+      for (std::int64_t i = 0; i < 1000; ++i) ASSERT_EQ(visits[static_cast<size_t>(i)], i < count ? 1 : 0) << name;
+    }
+  });
+}
+
+//! Lets the first worker take nothing until the others have returned, as if its thread had been late.
+struct late_first_executor {
+  int workers() const { return 3; }
+  template <class F>
+  void run(int count, F&& f) const {
+    for (int i = 1; i < count; ++i) f(i);
+    f(0);
+  }
+};
+
+TEST(ForRanges, LeavesNothingToAWorkerThatComesLate) {
+  std::vector<int> ranges(3);
+  detail::for_ranges(late_first_executor{}, 1000, 1,
+                     [&](std::int64_t, std::int64_t, int worker) { ++ranges[static_cast<size_t>(worker)]; });
+  EXPECT_EQ(ranges[0], 0);
+  EXPECT_GE(ranges[1], 16) << "several ranges per worker, or those that come late are waited for";
 }
 
 TEST(ForRanges, DoesNotWakeTheExecutorForOnePiece) {

@@ -2,6 +2,7 @@
 #include <resonance/core/executor_threads.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <set>
@@ -38,6 +39,24 @@ TEST(ThreadPool, RunsItsWorkersAtTheSameTime) {
       all_here.wait(lock, [&] { return arrived == 4; });
     });
     EXPECT_EQ(arrived, 4);
+  }
+}
+
+// No spinning: every wait is a sleep. A day of it: none is, and the destructor must not wait for its end.
+constexpr std::chrono::nanoseconds spins[] = {std::chrono::nanoseconds(0), std::chrono::microseconds(50),
+                                              std::chrono::hours(24)};
+
+TEST(ThreadPool, GivesEveryIndexOnceHoweverItsThreadsWait) {
+  for (const std::chrono::nanoseconds spin : spins) {
+    const resonance::thread_pool pool(3, spin);
+    for (int round = 0; round < 300; ++round) {
+      const int count = round % 7;
+      std::vector<std::atomic<int>> calls(7);
+      pool.run(count, [&](int i) { ++calls.at(static_cast<size_t>(i)); });
+      for (int i = 0; i < 7; ++i) ASSERT_EQ(calls[static_cast<size_t>(i)], i < count ? 1 : 0) << spin.count();
+      // Now and then long enough for the threads to fall asleep.
+      if (round % 100 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
   }
 }
 

@@ -7,11 +7,12 @@
 //! - `void run(int count, F&& f) const`    calls f(0) ... f(count - 1), each once, in any order and on any threads, and
 //!                                         returns when all have returned; what they wrote is then visible to the
 //!                                         caller. f does not throw and never calls run again.
-//! The library cuts work into at most workers() pieces where a piece needs scratch memory, and no result depends on
-//! how. Adapters: serial_executor (here), openmp_executor (executor_openmp.hpp), thread_pool (executor_threads.hpp).
+//! The library calls run with at most workers() indices, each of which takes its share of the work as it goes: a thread
+//! that comes late finds less to do, or nothing, and no result depends on which did what. Adapters: serial_executor (here), openmp_executor (executor_openmp.hpp), thread_pool (executor_threads.hpp).
 #ifndef RESONANCE_CORE_EXECUTOR_HPP
 #define RESONANCE_CORE_EXECUTOR_HPP
 
+#include <atomic>
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -37,7 +38,7 @@ int worker_count(const Executor& executor) {
   return workers < 1 ? 1 : workers;
 }
 
-//! How many pieces for_ranges makes of `count` items: one per worker, but none shorter than `grain` where that can be
+//! How many workers take part in `count` items: all of them, but none for less than `grain` items where that can be
 //! avoided, so that little work wakes no thread.
 template <class Executor>
 int piece_count(const Executor& executor, std::int64_t count, std::int64_t grain) {
@@ -60,14 +61,17 @@ template <class Source>
 inline constexpr bool counts_steps<Source, std::void_t<decltype(std::declval<const Source&>().steps_per_token())>> =
     true;
 
-//! The grain of a row source's tokens that wakes no thread for a few microseconds; without steps, one per expert.
+//! The grain of a row source's tokens that wakes no thread for some 10 microseconds; without steps, one per expert.
+//! Whole blocks, and whole batches of 16 tokens where blocks allow it.
 template <class Source>
 std::int64_t token_grain(const Source& source) {
   std::int64_t steps = source.experts();
   if constexpr (counts_steps<Source>) steps = source.steps_per_token();
-  constexpr std::int64_t least_steps = 8192;
-  const std::int64_t grain = least_steps / (steps > 0 ? steps : 1);
-  return grain > Source::block ? grain : Source::block;
+  constexpr std::int64_t least_steps = 32768;
+  constexpr std::int64_t batch = 16;
+  constexpr std::int64_t unit = Source::block < batch ? batch / Source::block * Source::block : Source::block;
+  const std::int64_t units = least_steps / (steps > 0 ? steps : 1) / unit;
+  return (units > 0 ? units : 1) * unit;
 }
 
 //! First item of piece `index` of `pieces` equal pieces of [0, count).
@@ -77,9 +81,10 @@ inline std::int64_t piece_begin(std::int64_t count, int pieces, int index) {
   return whole * index + (index < rest ? index : rest);
 }
 
-//! Calls body(begin, end, piece) for the pieces of [0, count); piece < workers() may index per-worker scratch.
+//! Calls body(begin, end, piece) once for each of piece_count equal pieces of [0, count): for work whose passes must see
+//! the same pieces.
 template <class Executor, class Body>
-void for_ranges(const Executor& executor, std::int64_t count, std::int64_t grain, const Body& body) {
+void for_pieces(const Executor& executor, std::int64_t count, std::int64_t grain, const Body& body) {
   if (count <= 0) return;
   const int pieces = piece_count(executor, count, grain);
   if (pieces == 1) {
@@ -88,6 +93,27 @@ void for_ranges(const Executor& executor, std::int64_t count, std::int64_t grain
   }
   executor.run(pieces, [&](int piece) {
     body(piece_begin(count, pieces, piece), piece_begin(count, pieces, piece + 1), piece);
+  });
+}
+
+//! Calls body(begin, end, worker) for ranges that cover [0, count) once, several per worker: each takes the next when it
+//! is done with one, so that a thread that woke late or was interrupted is hardly waited for. Ranges begin at multiples
+//! of grain; worker < workers() may index scratch memory, which a worker's next range finds as its last left it.
+template <class Executor, class Body>
+void for_ranges(const Executor& executor, std::int64_t count, std::int64_t grain, const Body& body) {
+  if (count <= 0) return;
+  const int workers = piece_count(executor, count, grain);
+  if (workers == 1) {
+    body(std::int64_t{0}, count, 0);
+    return;
+  }
+  constexpr std::int64_t ranges_per_worker = 8;
+  const std::int64_t ranges = ranges_per_worker * workers;
+  const std::int64_t step = (count / ranges / grain + 1) * grain;
+  std::atomic<std::int64_t> next{0};
+  executor.run(workers, [&](int worker) {
+    for (std::int64_t begin = next.fetch_add(step); begin < count; begin = next.fetch_add(step))
+      body(begin, count - begin < step ? count : begin + step, worker);
   });
 }
 

@@ -4,6 +4,8 @@
 #ifndef RESONANCE_CORE_EXECUTOR_THREADS_HPP
 #define RESONANCE_CORE_EXECUTOR_THREADS_HPP
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -17,11 +19,15 @@ RESONANCE_NAMESPACE_BEGIN
 
 //! `threads` workers, the calling thread among them; the others sleep between calls.
 //!
+//! A thread without work looks for more for `spin` before it sleeps, and run waits as long for the last of its calls
+//! before it does: the stages of a route follow one another faster than a thread wakes (5 to 50 microseconds). 0 sleeps
+//! at once, which is kinder to a machine with more threads at work than cores.
+//!
 //! The constructor allocates and starts the threads (and throws what std::thread throws); run does neither. Calls of
 //! run from several threads take turns. f must not call run of the same pool.
 class thread_pool {
  public:
-  explicit thread_pool(int threads) {
+  explicit thread_pool(int threads, std::chrono::nanoseconds spin = std::chrono::microseconds(50)) : spin_(spin) {
     const int extra = threads > 1 ? threads - 1 : 0;
     threads_.reserve(static_cast<std::size_t>(extra));
     for (int i = 0; i < extra; ++i) threads_.emplace_back([this] { serve(); });
@@ -43,16 +49,25 @@ class thread_pool {
 
   template <class F>
   void run(int count, F&& f) const {
+    if (threads_.empty() || count <= 1) {
+      for (int i = 0; i < count; ++i) f(i);
+      return;
+    }
     std::lock_guard<std::mutex> turn(turn_);
-    std::unique_lock<std::mutex> lock(mutex_);
     job_ =
         job{[](const void* function, int index) { (*static_cast<const std::remove_reference_t<F>*>(function))(index); },
             &f, count};
-    next_ = 0;
     unfinished_ = count;
-    if (count > 1) work_arrived_.notify_all();
-    work(lock);
-    work_done_.wait(lock, [this] { return unfinished_ == 0; });
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      untaken_ = count;
+    }
+    work_arrived_.notify_all();
+    work();
+    const auto done = [this] { return unfinished_ == 0; };
+    if (spin_until(done)) return;
+    std::unique_lock<std::mutex> lock(mutex_);
+    work_done_.wait(lock, done);
   }
 
  private:
@@ -63,34 +78,62 @@ class thread_pool {
   };
 
   void serve() const {
-    std::unique_lock<std::mutex> lock(mutex_);
-    for (;;) {
-      work_arrived_.wait(lock, [this] { return stopping_ || next_ < job_.count; });
-      if (stopping_) return;
-      work(lock);
+    const auto wanted = [this] { return stopping_ || untaken_ > 0; };
+    while (!stopping_) {
+      if (!spin_until(wanted)) {
+        std::unique_lock<std::mutex> lock(mutex_);
+        work_arrived_.wait(lock, wanted);
+      }
+      work();
     }
   }
 
-  //! Takes indices until none is left; holds the lock on entry and exit.
-  void work(std::unique_lock<std::mutex>& lock) const {
-    while (next_ < job_.count) {
-      const int index = next_++;
-      const job current = job_;
-      lock.unlock();
-      current.call(current.function, index);
-      lock.lock();
-      if (--unfinished_ == 0) work_done_.notify_all();
+  //! Takes indices until none is left. The job stays what it is while an index of it is taken and not finished.
+  void work() const {
+    int left = untaken_;
+    while (left > 0) {
+      if (!untaken_.compare_exchange_weak(left, left - 1)) continue;
+      job_.call(job_.function, job_.count - left);
+      if (--unfinished_ == 0) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        work_done_.notify_all();
+      }
+      left = untaken_;
     }
   }
 
+  //! Whether the condition came true within the time to spin.
+  template <class Condition>
+  bool spin_until(const Condition& condition) const {
+    constexpr int looks_per_clock = 32;
+    const auto start = std::chrono::steady_clock::now();
+    do {
+      for (int i = 0; i < looks_per_clock; ++i) {
+        if (condition()) return true;
+        pause();
+      }
+    } while (std::chrono::steady_clock::now() - start < spin_);
+    return false;
+  }
+
+  //! Leaves the core's resources to its other hardware thread for a moment.
+  static void pause() {
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+    __builtin_ia32_pause();
+#elif defined(__GNUC__) && defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+  }
+
+  const std::chrono::nanoseconds spin_;
   mutable std::mutex turn_;
   mutable std::mutex mutex_;
   mutable std::condition_variable work_arrived_;
   mutable std::condition_variable work_done_;
   mutable job job_;
-  mutable int next_ = 0;
-  mutable int unfinished_ = 0;
-  bool stopping_ = false;
+  mutable std::atomic<int> untaken_{0};
+  mutable std::atomic<int> unfinished_{0};
+  std::atomic<bool> stopping_{false};
   std::vector<std::thread> threads_;
 };
 

@@ -33,7 +33,7 @@ class expert_grouping {
     for (std::int32_t e = 0; e < experts_; ++e) totals[e] = 0;
     if (items == 0) return;
     const int pieces = piece_count(executor, items, grain);
-    for_ranges(executor, items, grain, [&](std::int64_t begin, std::int64_t end, int piece) {
+    for_pieces(executor, items, grain, [&](std::int64_t begin, std::int64_t end, int piece) {
       std::int64_t* counts = first_rank_ + static_cast<std::int64_t>(piece) * experts_;
       for (std::int32_t e = 0; e < experts_; ++e) counts[e] = 0;
       for (std::int64_t item = begin; item < end; ++item) {
@@ -56,7 +56,7 @@ class expert_grouping {
   template <class Executor, class ExpertOf, class Visit, class VisitNone>
   void rank(const Executor& executor, std::int64_t items, const ExpertOf& expert_of, const Visit& visit,
             const VisitNone& visit_none) const {
-    for_ranges(executor, items, grain, [&](std::int64_t begin, std::int64_t end, int piece) {
+    for_pieces(executor, items, grain, [&](std::int64_t begin, std::int64_t end, int piece) {
       std::int64_t* next_rank = first_rank_ + static_cast<std::int64_t>(piece) * experts_;
       for (std::int64_t item = begin; item < end; ++item) {
         const std::int32_t expert = expert_of(item);

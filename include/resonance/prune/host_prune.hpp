@@ -49,7 +49,7 @@ float best_affinities(const Executor& executor, const assignment_view& a, const 
   if (a.tokens == 0) return math::negative_infinity();
   const int pieces = piece_count(executor, a.tokens, token_grain);
   float* piece_best = scratch.piece_best;
-  for_ranges(executor, a.tokens, token_grain, [&](std::int64_t begin, std::int64_t end, int piece) {
+  for_pieces(executor, a.tokens, token_grain, [&](std::int64_t begin, std::int64_t end, int piece) {
     float best = math::negative_infinity();
     for (std::int64_t t = begin; t < end; ++t) {
       float own = math::negative_infinity();
