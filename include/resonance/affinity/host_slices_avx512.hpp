@@ -24,7 +24,7 @@ namespace detail {
 //! A row, and the columns to ask memory for while it is read: those `distance` columns later, row after row.
 template <class Row>
 struct row_ahead {
-  static constexpr std::int64_t distance = 8192 / sizeof(Row);  // less comes too late, more has left L1 again
+  static constexpr std::int64_t distance = 6144 / sizeof(Row);  // less comes too late, more has left L1 again
 
   const Row* row;
   const Row* soon;  // holds what is `distance` columns after the row's first, at soon_column
@@ -42,20 +42,26 @@ struct avx512_slice_terms {
   RESONANCE_DETAIL_INLINE_AVX512 __m512 values(int column, __mmask16 lanes) const {
     return avx512_row::load(row + column, lanes);
   }
-  RESONANCE_DETAIL_INLINE_AVX512 __m512 add(__m512 sum, int column, __mmask16 lanes) const {
+  //! sum + the terms of `values`.
+  RESONANCE_DETAIL_INLINE_AVX512 __m512 add(__m512 sum, __m512 values, int column, __mmask16 lanes) const {
     if constexpr (Weighted) {
-      return _mm512_fmadd_ps(values(column, lanes), _mm512_maskz_loadu_ps(lanes, weights + column), sum);
+      return _mm512_fmadd_ps(values, _mm512_maskz_loadu_ps(lanes, weights + column), sum);
     } else {
-      return _mm512_add_ps(sum, values(column, lanes));
+      return _mm512_add_ps(sum, values);
     }
   }
   //! The first term of each lane; a -0 stays -0, which shows in a sum of nothing else only.
+  RESONANCE_DETAIL_INLINE_AVX512 __m512 first(__m512 values, int column, __mmask16 lanes) const {
+    if constexpr (Weighted) return add(_mm512_setzero_ps(), values, column, lanes);
+    return values;
+  }
   RESONANCE_DETAIL_INLINE_AVX512 __m512 first(int column, __mmask16 lanes) const {
-    if constexpr (Weighted) return add(_mm512_setzero_ps(), column, lanes);
-    return values(column, lanes);
+    return first(values(column, lanes), column, lanes);
   }
   RESONANCE_DETAIL_INLINE_AVX512 void prefetch(int column) const {
     _mm_prefetch(reinterpret_cast<const char*>(soon + column), _MM_HINT_T0);
+    // Not past other instructions: gcc gathers prefetches, and sixteen in a row wait for each other.
+    __asm__ volatile("");
   }
 };
 
@@ -79,16 +85,31 @@ class avx512_slices {
           ahead < hidden ? x.soon + ahead : x.after_soon + (ahead - hidden)};
       float* out = sums + chunk->first_expert;
       const float before = chunk->continues ? out[0] : 0.0f;
-      // The norm comes between what stores the segments' sums and what loads them across the lines of those stores.
-      if (layout.short_slices)
-        add_segments(terms, columns, segment, chunk->segments, layout.segment_columns, of_segment);
-      if constexpr (Squares) square_sum += range_sum<true>(terms, 0, columns);
+      __m512 squares[lane_groups];
+      for (int g = 0; g < lane_groups; ++g) squares[g] = _mm512_setzero_ps();
       if (layout.short_slices) {
+        const bool by_registers = layout.segment_columns == group_lanes && columns % (slice_batch * group_lanes) == 0;
+        if (by_registers) {
+          add_registers<Squares>(terms, columns, of_segment, squares);
+        } else {
+          add_segments(terms, columns, segment, chunk->segments, layout.segment_columns, of_segment);
+        }
+        // The norm comes between what stores the segments' sums and what loads them across the lines of those stores.
+        if constexpr (Squares) {
+          if (!by_registers) add_range<false, true>(terms, 0, columns, nullptr, squares);
+          square_sum += sum_of_lanes(squares);
+        }
         add_pieces(pair, chunk->pieces, layout.segments_each, of_segment, out);
         segment += whole_batches(chunk->segments);
         pair += whole_batches(chunk->pieces) / 2;
       } else {
-        for (int p = 0; p < chunk->pieces; ++p) out[p] = 0.0f + range_sum<false>(terms, piece[p].begin, piece[p].end);
+        for (int p = 0; p < chunk->pieces; ++p) {
+          __m512 lanes[lane_groups];
+          for (int g = 0; g < lane_groups; ++g) lanes[g] = _mm512_setzero_ps();
+          add_range<true, Squares>(terms, piece[p].begin, piece[p].end, lanes, squares);
+          out[p] = 0.0f + sum_of_lanes(lanes);
+        }
+        if constexpr (Squares) square_sum += sum_of_lanes(squares);
         piece += chunk->pieces;
       }
       if (chunk->continues) out[0] = before + out[0];
@@ -105,30 +126,54 @@ class avx512_slices {
     return (1u << (count < 0 ? 0 : count > group_lanes ? group_lanes : count)) - 1u;
   }
 
-  //! The ordered sum over the columns [begin, end) of a chunk, of squares or of terms.
-  template <bool Squares, class Terms>
-  RESONANCE_DETAIL_INLINE_AVX512 static float range_sum(const Terms& terms, int begin, int end) {
-    __m512 lanes[lane_groups];
-    for (int g = 0; g < lane_groups; ++g) lanes[g] = _mm512_setzero_ps();
-    for (int row = begin / sum_lanes * sum_lanes; row < end; row += sum_lanes) {
-      const bool whole = row >= begin && row + sum_lanes <= end;
-      for (int g = 0; g < lane_groups; ++g) terms.prefetch(row + g * group_lanes);
-      if (whole) {
-        for (int g = 0; g < lane_groups; ++g) lanes[g] = add<Squares>(terms, lanes[g], row + g * group_lanes, 0xffff);
-      } else {
-        for (int g = 0; g < lane_groups; ++g) {
-          const int column = row + g * group_lanes;
-          lanes[g] = add<Squares>(terms, lanes[g], column, lanes_in(column, begin, end));
-        }
-      }
+  //! Adds the columns [begin, end) of a chunk to its lanes, the terms to those of `sums`, squares to those of `squares`.
+  template <bool Sums, bool Squares, class Terms>
+  RESONANCE_DETAIL_INLINE_AVX512 static void add_range(const Terms& terms, int begin, int end, __m512* sums,
+                                                       __m512* squares) {
+    // Three loops: with masks in that of whole rows gcc keeps sixteen addresses instead of one.
+    int row = begin / sum_lanes * sum_lanes;
+    if (row < begin) {
+      add_part_of_lanes<Sums, Squares>(terms, row, begin, end, sums, squares);
+      row += sum_lanes;
     }
-    return sum_of_lanes(lanes);
+    for (; row + sum_lanes <= end; row += sum_lanes) {
+      for (int g = 0; g < lane_groups; ++g)
+        add_group<Sums, Squares>(terms, row + g * group_lanes, 0xffff, sums + g, squares + g);
+    }
+    if (row < end) add_part_of_lanes<Sums, Squares>(terms, row, begin, end, sums, squares);
   }
-  template <bool Squares, class Terms>
-  RESONANCE_DETAIL_INLINE_AVX512 static __m512 add(const Terms& terms, __m512 sum, int column, __mmask16 lanes) {
-    if constexpr (!Squares) return terms.add(sum, column, lanes);
+  template <bool Sums, bool Squares, class Terms>
+  RESONANCE_DETAIL_INLINE_AVX512 static void add_part_of_lanes(const Terms& terms, int row, int begin, int end,
+                                                               __m512* sums, __m512* squares) {
+    for (int g = 0; g < lane_groups; ++g) {
+      const int column = row + g * group_lanes;
+      add_group<Sums, Squares>(terms, column, lanes_in(column, begin, end), sums + g, squares + g);
+    }
+  }
+  template <bool Sums, bool Squares, class Terms>
+  RESONANCE_DETAIL_INLINE_AVX512 static void add_group(const Terms& terms, int column, __mmask16 lanes, __m512* sum,
+                                                       __m512* squares) {
+    terms.prefetch(column);
     const __m512 x = terms.values(column, lanes);
-    return _mm512_fmadd_ps(x, x, sum);
+    if constexpr (Sums) *sum = terms.add(*sum, x, column, lanes);
+    if constexpr (Squares) *squares = _mm512_fmadd_ps(x, x, *squares);
+  }
+
+  //! The sums of a chunk's segments of one register each, whole batches of them, and the squares.
+  template <bool Squares, class Terms>
+  RESONANCE_DETAIL_INLINE_AVX512 static void add_registers(const Terms& terms, int columns, float* of_segment,
+                                                           __m512* squares) {
+    for (int first = 0; first < columns; first += slice_batch * group_lanes) {
+      __m512 lanes[slice_batch];
+      for (int i = 0; i < slice_batch; ++i) {
+        const int column = first + i * group_lanes;
+        terms.prefetch(column);
+        const __m512 x = terms.values(column, 0xffff);
+        lanes[i] = terms.first(x, column, 0xffff);
+        if constexpr (Squares) squares[i % lane_groups] = _mm512_fmadd_ps(x, x, squares[i % lane_groups]);
+      }
+      _mm512_store_ps(of_segment + first / group_lanes, sums_of_sixteen(lanes));
+    }
   }
 
   //! The sums of a chunk's segments, by batches; past the last, anything.
