@@ -18,7 +18,7 @@ namespace detail {
 //! by exchanging neighbours: as many rounds as the fullest part has items. No branch depends on an item.
 class bucket_sort {
  public:
-  static constexpr std::int64_t most = 2048;  // what the stack holds
+  static constexpr std::int64_t most = 3072;  // what the stack holds, and most halves of 4096
 
   //! 1 <= wanted <= count <= most; of the items past the `wanted` best, some are lost.
   static void sort(std::uint64_t* items, std::int64_t count, std::int64_t wanted) {
@@ -73,16 +73,41 @@ class bucket_sort {
   }
 };
 
+//! Puts the items from the middle of a sample of them on before the smaller ones, without a branch that depends on an
+//! item; returns how many.
+inline std::int64_t put_larger_half_first(std::uint64_t* items, std::int64_t count) {
+  constexpr std::int64_t sampled = 63;
+  std::uint64_t sample[sampled];
+  for (std::int64_t i = 0; i < sampled; ++i) sample[i] = items[count / sampled * i];
+  std::nth_element(sample, sample + sampled / 2, sample + sampled);
+  const std::uint64_t middle = sample[sampled / 2];
+  std::int64_t larger = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::uint64_t item = items[i];
+    items[i] = items[larger];
+    items[larger] = item;
+    larger += item >= middle ? 1 : 0;
+  }
+  return larger;
+}
+
 //! Puts the `wanted` largest of the items first, by falling value; the rest is undefined. The order of equal items
 //! cannot be told; packed keys differ in their index.
 inline void sort_best_first(std::uint64_t* items, std::int64_t count, std::int64_t wanted) {
   while (count > bucket_sort::most && wanted > 0) {
-    const std::int64_t half = wanted < count / 2 ? wanted : count / 2;
-    std::nth_element(items, items + half, items + count, std::greater<std::uint64_t>());
-    sort_best_first(items, half, half);
-    items += half;
-    count -= half;
-    wanted -= half;
+    std::int64_t larger = put_larger_half_first(items, count);
+    if (larger < count / 8 || larger > count / 8 * 7) {  // a sample that misleads
+      larger = count / 2;
+      std::nth_element(items, items + larger, items + count, std::greater<std::uint64_t>());
+    }
+    if (wanted <= larger) {
+      count = larger;
+      continue;
+    }
+    sort_best_first(items, larger, larger);
+    items += larger;
+    count -= larger;
+    wanted -= larger;
   }
   if (wanted <= 0) return;
   if (count <= 32) {
