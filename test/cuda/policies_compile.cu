@@ -49,8 +49,8 @@ __global__ void capacities(const Rule rule, const resonance::prune::batch_facts 
 }
 
 __global__ void mass_units(const resonance::prune::affinity_mass rule, const float* delta, std::int64_t* units) {
-  const double quantum = resonance::prune::mass_quantum(delta[0]);
-  units[threadIdx.x] = rule.threshold(resonance::prune::mass_units(delta[threadIdx.x], quantum));
+  const double scale = resonance::prune::mass_scale(delta[0]);
+  units[threadIdx.x] = rule.threshold(resonance::prune::mass_units(delta[threadIdx.x], scale));
 }
 
 template <class Order>

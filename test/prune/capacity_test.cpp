@@ -93,19 +93,19 @@ TEST(CapacityRules, LowerBoundReadsTheBatchUnlessDeltaIsGiven) {
   EXPECT_EQ(prune::lower_bound{}.capacity(batch, 0, 0), 1);
 }
 
-TEST(CapacityRules, MassUnitsAreRoundedToMultiplesOfTheQuantum) {
-  EXPECT_EQ(prune::mass_quantum(1.0F), 0x1p-30);
-  EXPECT_EQ(prune::mass_quantum(1.5F), 0x1p-29);
-  EXPECT_EQ(prune::mass_quantum(0x1p-149F), 0x1p-179);
-  EXPECT_EQ(prune::mass_quantum(std::numeric_limits<float>::max()), 0x1p98);
+TEST(CapacityRules, MassUnitsAreScaledAndRounded) {
+  EXPECT_EQ(prune::mass_scale(1.0F), 0x1p30);
+  EXPECT_EQ(prune::mass_scale(1.5F), 0x1p29);
+  EXPECT_EQ(prune::mass_scale(0x1p-149F), 0x1p179);
+  EXPECT_EQ(prune::mass_scale(std::numeric_limits<float>::max()), 0x1p-98);
   for (float nothing : {0.0F, -0.0F, -1.0F, std::numeric_limits<float>::quiet_NaN()})
-    EXPECT_EQ(prune::mass_quantum(nothing), 0.0) << nothing;
-  EXPECT_EQ(prune::mass_units(1.0F, 0x1p-30), 1 << 30);
-  EXPECT_EQ(prune::mass_units(0x1p-31F, 0x1p-30), 0);  // one half to even
-  EXPECT_EQ(prune::mass_units(0x3p-31F, 0x1p-30), 2);  // three halves to even
-  EXPECT_EQ(prune::mass_units(0x5p-31F, 0x1p-30), 2);  // five halves to even
-  EXPECT_EQ(prune::mass_units(-1.0F, 0x1p-30), 0);
-  EXPECT_EQ(prune::mass_units(std::numeric_limits<float>::quiet_NaN(), 0x1p-30), 0);
+    EXPECT_EQ(prune::mass_scale(nothing), 0.0) << nothing;
+  EXPECT_EQ(prune::mass_units(1.0F, 0x1p30), 1 << 30);
+  EXPECT_EQ(prune::mass_units(0x1p-31F, 0x1p30), 0);  // one half to even
+  EXPECT_EQ(prune::mass_units(0x3p-31F, 0x1p30), 2);  // three halves to even
+  EXPECT_EQ(prune::mass_units(0x5p-31F, 0x1p30), 2);  // five halves to even
+  EXPECT_EQ(prune::mass_units(-1.0F, 0x1p30), 0);
+  EXPECT_EQ(prune::mass_units(std::numeric_limits<float>::quiet_NaN(), 0x1p30), 0);
   support::random_source random(32);
   for (int round = 0; round < 20000; ++round) {
     const float largest = std::fabs(support::adversarial_value(random, support::adversary::denormals));
@@ -113,7 +113,7 @@ TEST(CapacityRules, MassUnitsAreRoundedToMultiplesOfTheQuantum) {
     if (largest == 0.0F) continue;
     int exponent = 0;
     if (std::frexp(static_cast<double>(largest), &exponent) == 0.5) --exponent;
-    EXPECT_EQ(prune::mass_units(smaller, prune::mass_quantum(largest)),
+    EXPECT_EQ(prune::mass_units(smaller, prune::mass_scale(largest)),
               std::llrint(std::ldexp(static_cast<double>(smaller), 30 - exponent)))
         << largest << " " << smaller;
   }

@@ -38,10 +38,10 @@ template <class Rule>
 struct select_mass {
   static constexpr bool weighs = true;
   const Rule& rule;
-  const double* quanta;  //!< [lists] mass_quantum of each list
+  const double* scales;  //!< [lists] mass_scale of each list
 
   RESONANCE_DEVICE std::uint64_t weight(int list, std::uint64_t key) const {
-    return static_cast<std::uint64_t>(mass_units(score_of_key(packed_key(key)), quanta[list]));
+    return static_cast<std::uint64_t>(mass_units(score_of_key(packed_key(key)), scales[list]));
   }
   RESONANCE_DEVICE std::uint64_t target(int, std::uint64_t, std::uint64_t total) const {
     if (total == 0) return 1;
@@ -60,7 +60,7 @@ template <>
 struct capacity_scratch<true> {
   selection_scratch<columns_per_block, true> selection;
   unsigned long long best[columns_per_block];
-  double quanta[columns_per_block];
+  double scales[columns_per_block];
 };
 
 //! Computes C_i of up to eight neighbouring experts as if every token with a choosable affinity were a member.
@@ -87,11 +87,11 @@ RESONANCE_DEVICE void block_expert_capacities(capacity_scratch<Rule::by_mass>& s
     sync_block();
     for (int c = block_thread(); c < columns_per_block; c += block_threads()) {
       const auto best = static_cast<std::uint32_t>(s.best[c]);
-      s.quanta[c] = best != never_chosen ? mass_quantum(score_of_key(best)) : 0.0;
+      s.scales[c] = best != never_chosen ? mass_scale(score_of_key(best)) : 0.0;
     }
     sync_block();
     block_select<columns_per_block>(s.selection, columns.columns, columns.rows, columns,
-                                    select_mass<Rule>{rule, s.quanta}, ignore_selected{});
+                                    select_mass<Rule>{rule, s.scales}, ignore_selected{});
   } else {
     for (int c = block_thread(); c < columns_per_block; c += block_threads()) s.choosable[c] = 0;
     sync_block();

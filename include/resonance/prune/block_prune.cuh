@@ -119,11 +119,11 @@ RESONANCE_DEVICE std::int64_t mass_capacity(const Team& team, const affinity_mas
     const unsigned place = get(rank);
     return place != 0 ? load(affinity + members.slot(place - 1)) : math::negative_infinity();
   };
-  const double quantum = mass_quantum(affinity_at(0));
+  const double scale = mass_scale(affinity_at(0));
   team.sync();
   std::int64_t own = 0;
   detail::for_each_of(team, count, [&](std::uint32_t rank) {
-    const std::int64_t units = mass_units(affinity_at(rank), quantum);
+    const std::int64_t units = mass_units(affinity_at(rank), scale);
     set(rank, static_cast<unsigned>(units));
     own += units;
   });

@@ -138,7 +138,7 @@ struct per_expert {
 //! C_i = the least count of best members that holds the share rho of the expert's affinity mass, a = max(delta, 0).
 //! (ETR, reading R1 of "a threshold of the sum of affinity scores".) An expert without mass keeps all its members.
 //! Cuts in affinity order whatever the drop order. The sums are integers, so no order of additions can matter: see
-//! mass_quantum.
+//! mass_scale.
 struct affinity_mass {
   using stage = stages::capacity;
   static constexpr bool by_mass = true;
@@ -159,9 +159,9 @@ RESONANCE_HOST_DEVICE inline float positive_part(float delta) {
   return finite > 0.0f ? finite : 0.0f;
 }
 
-//! The unit of an expert's mass sums: 2^(e-30), 2^e the least power of two >= its largest a; 0 where a is 0.
-//! In this unit an a is at most 2^30, so 2^31 members fit 64 bits.
-RESONANCE_HOST_DEVICE inline double mass_quantum(float largest) {
+//! What an expert's masses are multiplied by to be added up as integers: 2^(30-e), 2^e the least power of two >= its
+//! largest a; 0 where a is 0. A scaled a is at most 2^30, so 2^31 members fit 64 bits.
+RESONANCE_HOST_DEVICE inline double mass_scale(float largest) {
   constexpr double unit_of_subnormals = 0x1p-149;
   const std::uint32_t bits = detail::float_bits(positive_part(largest));
   if (bits == 0) return 0.0;
@@ -170,15 +170,15 @@ RESONANCE_HOST_DEVICE inline double mass_quantum(float largest) {
   const std::uint32_t normal = subnormal ? detail::float_bits(static_cast<float>(bits)) : bits;
   const double at_most = static_cast<double>(detail::bits_float(normal & 0x7f800000u));
   const double power = (normal & 0x007fffffu) != 0 ? 2.0 * at_most : at_most;
-  return (subnormal ? power * unit_of_subnormals : power) * 0x1p-30;
+  return 0x1p30 / (subnormal ? power * unit_of_subnormals : power);
 }
 
-//! a = max(delta, 0) in units of `quantum`, rounded half to even; the division by a power of two is exact.
-RESONANCE_HOST_DEVICE inline std::int64_t mass_units(float delta, double quantum) {
-  if (!(delta > 0.0f) || quantum == 0.0) return 0;
+//! a = max(delta, 0) times `scale`, rounded half to even; the product with a power of two is exact.
+RESONANCE_HOST_DEVICE inline std::int64_t mass_units(float delta, double scale) {
+  if (!(delta > 0.0f)) return 0;
   constexpr double to_integer = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer
-  constexpr double most_units = 1073741824.0;        // 2^30: more only where the quantum is not the largest's
-  const double units = static_cast<double>(choosable_score(delta, row_traits<float>::largest)) / quantum;
+  constexpr double most_units = 1073741824.0;        // 2^30: more only where the scale is not the largest's
+  const double units = static_cast<double>(choosable_score(delta, row_traits<float>::largest)) * scale;
   const double shifted = (units < most_units ? units : most_units) + to_integer;
   return static_cast<std::int64_t>(shifted - to_integer);
 }

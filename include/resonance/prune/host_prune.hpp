@@ -31,6 +31,7 @@ struct prune_scratch {
   float* by_rank = nullptr;            // [slots] affinity of each expert's members, best first
   float* token_best = nullptr;         // [T]
   std::int64_t* capacities = nullptr;  // [E]
+  std::int64_t* kept_ranks = nullptr;  // [E] min(|A_i|, C_i)
   float* piece_best = nullptr;         // [workers]
 
   void carve(workspace_carver& carver, int workers, std::int32_t experts, std::int64_t tokens, std::int64_t slots) {
@@ -38,6 +39,7 @@ struct prune_scratch {
     by_rank = carver.take<float>(slots);
     token_best = carver.take<float>(tokens);
     capacities = carver.take<std::int64_t>(experts);
+    kept_ranks = carver.take<std::int64_t>(experts);
     piece_best = carver.take<float>(workers);
   }
 };
@@ -66,14 +68,14 @@ float best_affinities(const Executor& executor, const assignment_view& a, const 
 //! The least count of best members whose mass reaches the rule's threshold; `count` where there is no mass.
 inline std::int64_t mass_capacity(const prune::affinity_mass& rule, const float* best_first, std::int64_t count) {
   if (count == 0) return 0;
-  const double quantum = prune::mass_quantum(best_first[0]);
+  const double scale = prune::mass_scale(best_first[0]);
   std::int64_t total = 0;
-  for (std::int64_t k = 0; k < count; ++k) total += prune::mass_units(best_first[k], quantum);
+  for (std::int64_t k = 0; k < count; ++k) total += prune::mass_units(best_first[k], scale);
   if (total == 0) return count;
   const std::int64_t threshold = rule.threshold(total);
   std::int64_t mass = 0;
   std::int64_t kept = 0;
-  while (kept < count && mass < threshold) mass += prune::mass_units(best_first[kept++], quantum);
+  while (kept < count && mass < threshold) mass += prune::mass_units(best_first[kept++], scale);
   return kept;
 }
 
@@ -122,7 +124,7 @@ class mass_sums {
 
 namespace prune {
 
-//! Bytes of workspace that host_prune needs: 20 per slot, 4 T, 24 E and 8 E per worker.
+//! Bytes of workspace that host_prune needs: 20 per slot, 4 T, 32 E and 8 E per worker.
 template <class Executor>
 std::size_t host_prune_workspace_bytes(const Executor& executor, const assignment_view& assignments) {
   if (!detail::check_assignments(assignments).ok()) return 0;
@@ -198,34 +200,42 @@ status host_prune(const Executor& executor, const Rule& rule, const Order&, cons
   });
   if (o.shared) std::fill_n(capacities, a.experts, *std::max_element(capacities, capacities + a.experts));
 
+  std::int64_t* kept_ranks = scratch.kept_ranks;
+  for (std::int32_t e = 0; e < a.experts; ++e) kept_ranks[e] = std::min(members.counts[e], capacities[e]);
+  const auto decide = [&](std::int64_t slot, std::int32_t expert, std::int64_t rank) {
+    // Masks, not branches: which slots are dropped looks random.
+    const std::uint32_t kept = rank >= 0 && rank < kept_ranks[expert] ? ~std::uint32_t{0} : 0;
+    out.ids[slot] = static_cast<std::int32_t>(static_cast<std::uint32_t>(expert) | ~kept);
+    if (out.weights != nullptr) out.weights[slot] = detail::bits_float(detail::float_bits(a.weights[slot]) & kept);
+  };
   detail::for_ranges(executor, a.slots(), 4096, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t slot = begin; slot < end; ++slot) {
-      if (a.assigned(slot)) continue;
-      out.ids[slot] = -1;
-      if (out.weights != nullptr) out.weights[slot] = 0.0f;
+      if (!a.assigned(slot)) {
+        out.ids[slot] = -1;
+        if (out.weights != nullptr) out.weights[slot] = 0.0f;
+      } else if (by_merge_rank) {
+        decide(slot, a.ids[slot], a.rank_in_expert[slot]);
+      }
     }
   });
   detail::for_ranges(executor, a.experts, expert_grain, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t e = begin; e < end; ++e) {
-      const std::int64_t first = members.offsets[e];
+      const std::int64_t* slots = members.slots + members.offsets[e];
       const std::int64_t count = members.counts[e];
-      std::uint64_t* keys = members.keys + first;
+      std::uint64_t* keys = members.keys + members.offsets[e];
       if (by_key) detail::sort_best_first(keys, count, count);
-      std::int64_t kept = 0;
-      for (std::int64_t i = 0; i < count; ++i) {
-        const std::int64_t slot = members.slots[first + (by_merge_rank ? i : packed_index(keys[i]))];
-        const std::int64_t rank = by_merge_rank ? a.rank_in_expert[slot] : i;
-        const bool keep = rank >= 0 && rank < std::min(count, capacities[e]);
-        kept += keep ? 1 : 0;
-        out.ids[slot] = keep ? static_cast<std::int32_t>(e) : -1;
-        if (out.weights != nullptr) out.weights[slot] = keep ? a.weights[slot] : 0.0f;
+      for (std::int64_t i = 0; !by_merge_rank && i < count; ++i)
+        decide(slots[packed_index(keys[i])], static_cast<std::int32_t>(e), i);
+      if (out.kept != nullptr || out.dropped != nullptr) {
+        std::int64_t kept = 0;
+        for (std::int64_t i = 0; i < count; ++i) kept += out.ids[slots[i]] >= 0 ? 1 : 0;
+        if (out.kept != nullptr) out.kept[e] = kept;
+        if (out.dropped != nullptr) out.dropped[e] = count - kept;
       }
-      if (out.kept != nullptr) out.kept[e] = kept;
-      if (out.dropped != nullptr) out.dropped[e] = count - kept;
       if (!detail::wants_mass(out)) continue;
       detail::mass_sums mass;
-      for (std::int64_t i = first; i < first + count; ++i)
-        mass.add(static_cast<double>(positive_part(a.affinity[members.slots[i]])), out.ids[members.slots[i]] >= 0);
+      for (std::int64_t i = 0; i < count; ++i)
+        mass.add(static_cast<double>(positive_part(a.affinity[slots[i]])), out.ids[slots[i]] >= 0);
       if (out.assigned_mass != nullptr) out.assigned_mass[e] = mass.assigned();
       if (out.kept_mass != nullptr) out.kept_mass[e] = mass.kept();
     }
