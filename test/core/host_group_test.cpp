@@ -31,9 +31,12 @@ TEST(ExpertGrouping, RanksItemsByTheirPositionAmongTheirExpertsItems) {
   for (std::size_t count : {0, 1, 33, 8191, 30000})
     for (std::int32_t experts : {1, 6, 257}) {
       const std::vector<std::int32_t> ids = random_ids(count, experts, count + static_cast<std::size_t>(experts));
-      std::vector<std::int64_t> expected_totals(static_cast<std::size_t>(experts), 0), expected_rank(count, -1);
+      const auto group_of = [&](std::size_t item) {
+        return ids[item] >= 0 && ids[item] < experts ? ids[item] : experts;  // the last one: has no expert
+      };
+      std::vector<std::int64_t> expected_totals(static_cast<std::size_t>(experts) + 1, 0), expected_rank(count, -1);
       for (std::size_t i = 0; i < count; ++i)
-        if (ids[i] >= 0 && ids[i] < experts) expected_rank[i] = expected_totals[static_cast<std::size_t>(ids[i])]++;
+        expected_rank[i] = expected_totals[static_cast<std::size_t>(group_of(i))]++;
 
       support::with_every_executor([&](const auto& executor, const char* name) {
         detail::workspace_carver counter;
@@ -48,13 +51,11 @@ TEST(ExpertGrouping, RanksItemsByTheirPositionAmongTheirExpertsItems) {
         support::guarded_buffer<std::int64_t> totals(static_cast<std::size_t>(experts));
         grouping.count(executor, static_cast<std::int64_t>(count), expert_of, totals.data());
         std::vector<std::int64_t> rank(count, -2);
-        grouping.rank(
-            executor, static_cast<std::int64_t>(count), expert_of,
-            [&](std::int64_t item, std::int32_t expert, std::int64_t place) {
-              EXPECT_EQ(expert, ids[static_cast<std::size_t>(item)]);
-              rank[static_cast<std::size_t>(item)] = place;
-            },
-            [&](std::int64_t item) { rank[static_cast<std::size_t>(item)] = -1; });
+        grouping.rank(executor, static_cast<std::int64_t>(count), expert_of,
+                      [&](std::int64_t item, std::int32_t group, std::int64_t place) {
+                        EXPECT_EQ(group, group_of(static_cast<std::size_t>(item)));
+                        rank[static_cast<std::size_t>(item)] = place;
+                      });
         EXPECT_EQ(rank, expected_rank) << name;
         EXPECT_TRUE(std::equal(totals.begin(), totals.end(), expected_totals.begin())) << name;
         EXPECT_TRUE(workspace.intact() && totals.intact()) << name;

@@ -86,7 +86,7 @@ status host_expert_choice(const Executor& executor, matrix_view<const float> sco
   return {};
 }
 
-//! Bytes of workspace that host_expert_choice over candidates needs: 16 slots, 16 E and 8 E per worker.
+//! Bytes of workspace that host_expert_choice over candidates needs: 16 slots, 16 E and 8 (E + 1) per worker.
 template <class Executor>
 std::size_t host_expert_choice_workspace_bytes(const Executor& executor, const assignment_view& candidates) {
   if (!detail::check_assignments(candidates).ok()) return 0;

@@ -23,8 +23,7 @@ namespace detail {
 struct plan_scratch {
   members_by_expert members;  // used where rows go by affinity
   expert_grouping grouping;
-  std::int64_t* counts = nullptr;   // [L]
-  std::int64_t* offsets = nullptr;  // [L + 1]
+  std::int64_t* counts = nullptr;  // [L]
 
   void carve(workspace_carver& carver, int workers, std::int64_t slots, const plan::options& o, std::int32_t experts) {
     const std::int32_t local = o.local_experts(experts);
@@ -34,7 +33,6 @@ struct plan_scratch {
     }
     grouping.carve(carver, workers, local);
     counts = carver.take<std::int64_t>(local);
-    offsets = carver.take<std::int64_t>(std::int64_t{local} + 1);
   }
 };
 
@@ -42,7 +40,8 @@ struct plan_scratch {
 
 namespace plan {
 
-//! Bytes of workspace that host_plan needs: 16 E and 8 E per worker; with rows by affinity also 16 per slot.
+//! Bytes of workspace that host_plan needs: 8 E and 8 (E + 1) per worker; with rows by affinity also 8 E and
+//! 16 per slot.
 template <class Executor>
 std::size_t host_plan_workspace_bytes(const Executor& executor, const assignment_view& assignments, const options& o) {
   if (!detail::check_assignments(assignments).ok() || !o.check(assignments).ok()) return 0;
@@ -82,7 +81,9 @@ status host_plan(const Executor& executor, const assignment_view& assignments, c
   detail::workspace_carver carver(workspace.data);
   detail::plan_scratch scratch;
   scratch.carve(carver, detail::worker_count(executor), slots, o, a.experts);
-  const auto expert_of = [&](std::int64_t slot) { return o.local_expert(a, slot); };
+  const auto expert_of = [&](std::int64_t slot) {
+    return o.expert_map == nullptr ? a.ids[slot] : o.local_expert(a, slot);
+  };
   std::int64_t* counts = o.by_affinity ? scratch.members.counts : scratch.counts;
   if (o.by_affinity) {
     scratch.members.gather(executor, slots, expert_of, [&](std::int64_t slot) { return order_key(a.affinity[slot]); });
@@ -104,21 +105,30 @@ status host_plan(const Executor& executor, const assignment_view& assignments, c
   out.num_rows[0] = rows;
   out.num_rows[1] = unpadded;
 
+  // Masks instead of branches: which slots have no row looks random. Those write to `nowhere`.
+  const std::int64_t most_ranks = padded ? o.pad_to_capacity : slots;
   const auto place = [&](std::int64_t slot, std::int32_t expert, std::int64_t rank) {
-    const bool has_row = !padded || rank < o.pad_to_capacity;
+    const bool has_row = expert < local && rank < most_ranks;
+    const std::int64_t mask = -static_cast<std::int64_t>(has_row);
     const std::int64_t row = out.expert_offsets[expert] + rank;
-    out.inverse[slot] = has_row ? static_cast<Index>(row) : Index{-1};
-    if (has_row) out.sorted_token_ids[row] = static_cast<Index>(slot);
+    Index nowhere;
+    Index* const columns[2] = {&nowhere, out.sorted_token_ids};
+    columns[has_row][row & mask] = static_cast<Index>(slot);
+    out.inverse[slot] = static_cast<Index>(row | ~mask);
   };
-  const auto no_row = [&](std::int64_t slot) { out.inverse[slot] = Index{-1}; };
   if (o.by_affinity) {
     detail::for_ranges(executor, slots, 4096, [&](std::int64_t begin, std::int64_t end, int) {
-      for (std::int64_t slot = begin; slot < end; ++slot)
-        if (expert_of(slot) < 0) no_row(slot);
+      for (std::int64_t slot = begin; slot < end; ++slot) out.inverse[slot] = -1;
     });
     scratch.members.rank_by_key(executor, local, place);
+  } else if (unpadded < slots) {
+    scratch.grouping.rank(executor, slots, expert_of, place);
   } else {
-    scratch.grouping.rank(executor, slots, expert_of, place, no_row);
+    scratch.grouping.rank(executor, slots, expert_of, [&](std::int64_t slot, std::int32_t expert, std::int64_t rank) {
+      const auto row = static_cast<Index>(out.expert_offsets[expert] + rank);
+      out.sorted_token_ids[row] = static_cast<Index>(slot);
+      out.inverse[slot] = row;
+    });
   }
   for (std::int32_t e = 0; e < local; ++e) {
     const std::int64_t first = out.expert_offsets[e];

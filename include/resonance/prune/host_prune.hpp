@@ -124,7 +124,7 @@ class mass_sums {
 
 namespace prune {
 
-//! Bytes of workspace that host_prune needs: 20 per slot, 4 T, 32 E and 8 E per worker.
+//! Bytes of workspace that host_prune needs: 20 per slot, 4 T, 32 E and 8 (E + 1) per worker.
 template <class Executor>
 std::size_t host_prune_workspace_bytes(const Executor& executor, const assignment_view& assignments) {
   if (!detail::check_assignments(assignments).ok()) return 0;
