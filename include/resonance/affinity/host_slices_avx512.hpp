@@ -126,7 +126,7 @@ class avx512_slices {
     return (1u << (count < 0 ? 0 : count > group_lanes ? group_lanes : count)) - 1u;
   }
 
-  //! Adds the columns [begin, end) of a chunk to its lanes, the terms to those of `sums`, squares to those of `squares`.
+  //! Adds the columns [begin, end) of a chunk to its lanes, terms to those of `sums`, squares to those of `squares`.
   template <bool Sums, bool Squares, class Terms>
   RESONANCE_DETAIL_INLINE_AVX512 static void add_range(const Terms& terms, int begin, int end, __m512* sums,
                                                        __m512* squares) {

@@ -8,7 +8,8 @@
 //!                                         returns when all have returned; what they wrote is then visible to the
 //!                                         caller. f does not throw and never calls run again.
 //! The library calls run with at most workers() indices, each of which takes its share of the work as it goes: a thread
-//! that comes late finds less to do, or nothing, and no result depends on which did what. Adapters: serial_executor (here), openmp_executor (executor_openmp.hpp), thread_pool (executor_threads.hpp).
+//! that comes late finds less to do, or nothing, and no result depends on which did what. Adapters: serial_executor
+//! (here), openmp_executor (executor_openmp.hpp), thread_pool (executor_threads.hpp).
 #ifndef RESONANCE_CORE_EXECUTOR_HPP
 #define RESONANCE_CORE_EXECUTOR_HPP
 
@@ -81,8 +82,8 @@ inline std::int64_t piece_begin(std::int64_t count, int pieces, int index) {
   return whole * index + (index < rest ? index : rest);
 }
 
-//! Calls body(begin, end, piece) once for each of piece_count equal pieces of [0, count): for work whose passes must see
-//! the same pieces.
+//! Calls body(begin, end, piece) once for each of piece_count equal pieces of [0, count): for work whose passes must
+//! see the same pieces.
 template <class Executor, class Body>
 void for_pieces(const Executor& executor, std::int64_t count, std::int64_t grain, const Body& body) {
   if (count <= 0) return;
@@ -96,9 +97,9 @@ void for_pieces(const Executor& executor, std::int64_t count, std::int64_t grain
   });
 }
 
-//! Calls body(begin, end, worker) for ranges that cover [0, count) once, several per worker: each takes the next when it
-//! is done with one, so that a thread that woke late or was interrupted is hardly waited for. Ranges begin at multiples
-//! of grain; worker < workers() may index scratch memory, which a worker's next range finds as its last left it.
+//! Calls body(begin, end, worker) for ranges that cover [0, count) once, several per worker: each takes the next when
+//! it is done with one, so that a thread that woke late or was interrupted is hardly waited for. Ranges begin at
+//! multiples of grain; worker < workers() may index scratch memory, which a worker's next range finds as it was left.
 template <class Executor, class Body>
 void for_ranges(const Executor& executor, std::int64_t count, std::int64_t grain, const Body& body) {
   if (count <= 0) return;

@@ -16,8 +16,8 @@
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
 
-//! A counting sort in two passes over the items, parallel and with the same result at any worker count. Items without an
-//! expert (ids outside [0, E)) are a last group, E, since a branch for them would be taken at random.
+//! A counting sort in two passes over the items, parallel and with the same result at any worker count. Items without
+//! an expert (ids outside [0, E)) are a last group, E, since a branch for them would be taken at random.
 class expert_grouping {
  public:
   //! Room for one histogram per worker.

@@ -63,8 +63,8 @@ struct merge_scratch {
 
 namespace merge {
 
-//! Bytes of workspace that host_merge needs: 16 per merged slot, 16 E and 8 (E + 1) per worker; with the experts' choice
-//! also 8 E, and about 76 T and 2 KiB per worker.
+//! Bytes of workspace that host_merge needs: 16 per merged slot, 16 E and 8 (E + 1) per worker; with the experts'
+//! choice also 8 E, and about 76 T and 2 KiB per worker.
 template <class Policy, class Executor>
 std::size_t host_merge_workspace_bytes(const Executor& executor, std::int64_t tokens, std::int32_t experts,
                                        std::int32_t top_k, std::int64_t most_capacity) {
