@@ -139,20 +139,35 @@ def routed(experts=128):
     return ids, sorted_slots, inverse
 
 
-def grouping(lib, threads, experts=128):
+def grouping(lib, threads, whole, experts=128):
+    """Ours writes the order, its inverse and the experts' offsets in any case; torch those, or the order alone."""
     ids, sorted_slots, inverse = routed(experts)
     mine = np.zeros(ids.numel(), np.int32)
     my_inverse = np.zeros(ids.numel(), np.int32)
     offsets = np.zeros(experts + 1, np.int32)
     ours = lib.call("group", ids, Wide(TOKENS), TOP_K, experts, threads, mine, my_inverse, offsets)
     flat = ids.flatten()
-    peers = {"torch stable argsort": lambda: torch.argsort(flat, stable=True)}
+    rows, back = torch.arange(flat.numel()), torch.zeros(flat.numel(), dtype=torch.int64)
+    ends = torch.zeros(experts + 1, dtype=torch.int64)
+
+    def all_of_it():
+        order = torch.argsort(flat, stable=True)
+        back[order] = rows
+        torch.cumsum(torch.bincount(flat, minlength=experts), 0, out=ends[1:])
+        return order
+
+    peers = {"torch argsort, inverse, offsets": all_of_it}
+    if not whole:
+        peers = {"torch argsort": lambda: torch.argsort(flat, stable=True)}
 
     def check():
         ours()
-        return np.array_equal(mine, sorted_slots.numpy()) and np.array_equal(my_inverse, inverse.numpy())
+        all_of_it()
+        return (np.array_equal(mine, sorted_slots.numpy()) and np.array_equal(my_inverse, inverse.numpy())
+                and np.array_equal(my_inverse, back.numpy()) and np.array_equal(offsets, ends.numpy()))
 
-    return Case("grouping", f"{ids.numel()} ids, E={experts}", ours, peers, None, check)
+    return Case("grouping", f"{ids.numel()} ids, E={experts}" + ("" if whole else ", order alone"), ours, peers, None,
+                check)
 
 
 def route(lib, floors, threads, experts, tokens=16384, hidden=4096, top_k=2, rho=0.8):
@@ -259,7 +274,8 @@ def all_cases(lib, floors, threads):
     for top_k in (1, 2, 4, 16, 22, 32):
         yield "selection", lambda k=top_k: selection(lib, floors, 128, k, "f32", threads)
     yield "expert choice", lambda: expert_choice(lib, threads)
-    yield "grouping", lambda: grouping(lib, threads)
+    for whole in (True, False):
+        yield "grouping", lambda w=whole: grouping(lib, threads, w)
     for back in (False, True):
         for kind in ("f32", "bf16"):
             yield "unpermute" if back else "permute", lambda k=kind, b=back: rows(lib, floors, k, threads, b)
@@ -268,7 +284,10 @@ def all_cases(lib, floors, threads):
 
 
 def measure(case, seconds):
-    """Median seconds of every contender, by turns."""
+    """Median seconds of every contender, by turns; each at rest first, then once untimed.
+
+    The peers' threads keep their cores for some milliseconds after a call, which would be another's second core.
+    """
     contenders = {"ours": case.ours, **case.peers}
     if case.floor is not None:
         contenders["floor"] = case.floor
@@ -278,6 +297,8 @@ def measure(case, seconds):
     end = time.perf_counter() + seconds * len(contenders)
     while time.perf_counter() < end or len(times["ours"]) < 5:
         for name, call in contenders.items():
+            time.sleep(0.01)
+            call()
             start = time.perf_counter()
             call()
             times[name].append(time.perf_counter() - start)
