@@ -4,8 +4,8 @@
 
     compare.py STAGES.so FLOORS.so [--threads 1 2] [--stages permute ...] [--seconds 1.0] [--json FILE] [--svg FILE]
 
-bench/compare builds the two libraries and installs the peers. A case is a list of contenders; they take turns until
---seconds have passed for each, so that what else the machine does hits all of them. Results are compared before
+bench/compare builds the two libraries and installs the peers. A case is a list of contenders; they take turns of some
+hundredths of a second until --seconds have passed for each, so that what else the machine does hits all of them. Results are compared before
 anything is timed. The floor of a case is the same number of bytes, moved or read by a loop that does nothing else.
 """
 import argparse
@@ -283,26 +283,37 @@ def all_cases(lib, floors, threads):
         yield "route", lambda e=experts: route(lib, floors, threads, e)
 
 
-def measure(case, seconds):
-    """Median seconds of every contender, by turns; each at rest first, then once untimed.
+REST, WARM_UP, TURN = 0.005, 0.01, 0.02  # seconds
 
-    The peers' threads keep their cores for some milliseconds after a call, which would be another's second core.
+
+def measure(case, seconds):
+    """Median seconds of a call of every contender. They take turns; a turn is a rest, calls untimed, calls timed.
+
+    The rest, since the peers' threads keep their cores for some milliseconds after a call, which would be another's
+    second core; the calls untimed, since a core that slept is slow to come back.
     """
     contenders = {"ours": case.ours, **case.peers}
     if case.floor is not None:
         contenders["floor"] = case.floor
     times = {name: [] for name in contenders}
-    for call in contenders.values():
-        call()
     end = time.perf_counter() + seconds * len(contenders)
     while time.perf_counter() < end or len(times["ours"]) < 5:
         for name, call in contenders.items():
-            time.sleep(0.01)
-            call()
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
+            time.sleep(REST)
+            repeat(call, WARM_UP)
+            times[name] += repeat(call, TURN)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def repeat(call, seconds):
+    """The times of as many calls as fit, one at least."""
+    times = []
+    end = time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return times
 
 
 def row_of(case, threads, medians):
