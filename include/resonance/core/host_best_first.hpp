@@ -94,6 +94,7 @@ inline std::int64_t put_larger_half_first(std::uint64_t* items, std::int64_t cou
 //! Puts the `wanted` largest of the items first, by falling value; the rest is undefined. The order of equal items
 //! cannot be told; packed keys differ in their index.
 inline void sort_best_first(std::uint64_t* items, std::int64_t count, std::int64_t wanted) {
+  if (count < 2) return;  // most groups of a small batch
   while (count > bucket_sort::most && wanted > 0) {
     std::int64_t larger = put_larger_half_first(items, count);
     if (larger < count / 8 || larger > count / 8 * 7) {  // a sample that misleads

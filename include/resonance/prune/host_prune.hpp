@@ -218,7 +218,9 @@ status host_prune(const Executor& executor, const Rule& rule, const Order&, cons
       }
     }
   });
-  detail::for_ranges(executor, a.experts, expert_grain, [&](std::int64_t begin, std::int64_t end, int) {
+  const bool counts = out.kept != nullptr || out.dropped != nullptr;
+  const std::int64_t visited = by_merge_rank && !counts && !detail::wants_mass(out) ? 0 : a.experts;
+  detail::for_ranges(executor, visited, expert_grain, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t e = begin; e < end; ++e) {
       const std::int64_t* slots = members.slots + members.offsets[e];
       const std::int64_t count = members.counts[e];
@@ -226,7 +228,7 @@ status host_prune(const Executor& executor, const Rule& rule, const Order&, cons
       if (by_key) detail::sort_best_first(keys, count, count);
       for (std::int64_t i = 0; !by_merge_rank && i < count; ++i)
         decide(slots[packed_index(keys[i])], static_cast<std::int32_t>(e), i);
-      if (out.kept != nullptr || out.dropped != nullptr) {
+      if (counts) {
         std::int64_t kept = 0;
         for (std::int64_t i = 0; i < count; ++i) kept += out.ids[slots[i]] >= 0 ? 1 : 0;
         if (out.kept != nullptr) out.kept[e] = kept;
