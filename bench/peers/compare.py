@@ -22,6 +22,8 @@ import onnx
 import onnxruntime
 import torch
 
+from plot import draw
+
 TOKENS, TOP_K, HIDDEN = 4096, 8, 2048
 
 
@@ -335,37 +337,6 @@ def machine():
         pass
     return {"cpu": model, "cores": os.cpu_count(), "torch": torch.__version__, "onnxruntime": onnxruntime.__version__,
             "python": platform.python_version()}
-
-
-def draw(results, path):
-    import matplotlib
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.fonttype"] = "none"
-    matplotlib.rcParams["svg.hashsalt"] = "compare"
-    from matplotlib import pyplot
-    counts = list(dict.fromkeys(r["threads"] for r in results))
-    labels = list(dict.fromkeys(f"{r['stage']}, {r['case']}" for r in results))
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 0.34 * len(labels) + 1.4), sharey=True)
-    height = 0.8 / len(counts)
-    for i, threads in enumerate(counts):
-        rows = [r for r in results if r["threads"] == threads]
-        places = [labels.index(f"{r['stage']}, {r['case']}") + height * (i - (len(counts) - 1) / 2) for r in rows]
-        name = f"{threads} thread" + ("s" if threads > 1 else "")
-        left.barh(places, [r["times_faster"] for r in rows], height, color=f"C{i}", label=name)
-        with_floor = [(p, 1 / r["times_the_floor"]) for p, r in zip(places, rows) if r["times_the_floor"]]
-        right.barh([p for p, _ in with_floor], [100 * share for _, share in with_floor], height, color=f"C{i}")
-    left.set_xscale("log")
-    left.set_xticks([1, 2, 5, 10, 20, 50], labels=["1", "2", "5", "10", "20", "50"])
-    left.minorticks_off()
-    left.axvline(1, color="black", linewidth=0.8)
-    left.set_xlabel("times as fast as the faster of\ntorch and ONNX Runtime")
-    right.axvline(100, color="black", linewidth=0.8)
-    right.set_xlabel("share of the floor's speed, %\n(the same bytes, and nothing else)")
-    left.set_yticks(range(len(labels)), labels=labels)
-    left.set_ylim(len(labels) - 0.4, -0.6)
-    left.legend(loc="lower right")
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
 
 
 def main():
