@@ -5,6 +5,8 @@
 cmake_minimum_required(VERSION 3.25)
 
 set(stages affinity token_choice expert_choice merge prune plan permute balance)
+set(other_folders core route offline catalogue)
+list(JOIN other_folders ", " other_names)
 set(scopes device kernel block warp thread)  # a scope may include the scopes on its right, and policies
 set(heavy_headers iostream istream ostream fstream sstream string vector map set unordered_map unordered_set list deque
                   stdexcept thread mutex condition_variable future)
@@ -53,6 +55,8 @@ function(folder_may_include from to result)
     set(allowed TRUE)
   elseif(from STREQUAL "route" AND to IN_LIST stages)
     set(allowed TRUE)
+  elseif(from STREQUAL "catalogue")  # compositions of everything; only the umbrella includes them
+    set(allowed TRUE)
   endif()
   set(${result} ${allowed} PARENT_SCOPE)
 endfunction()
@@ -73,8 +77,8 @@ endfunction()
 
 foreach(file IN LISTS files)
   place("${file}" folder scope)
-  if(NOT folder STREQUAL "" AND NOT folder IN_LIST stages AND NOT folder MATCHES "^(core|route)$")
-    fault(${file} "the folder ${folder} is neither core, route nor a stage")
+  if(NOT folder STREQUAL "" AND NOT folder IN_LIST stages AND NOT folder IN_LIST other_folders)
+    fault(${file} "the folder ${folder} is neither a stage nor one of: ${other_names}")
   endif()
   file(STRINGS "${root}/${file}" include_lines REGEX "^[ \t]*#[ \t]*include")
   set(includes_of_${file} "")
