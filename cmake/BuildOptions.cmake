@@ -11,6 +11,9 @@ target_compile_options(resonance_build_options INTERFACE
 
 if(RESONANCE_SANITIZE STREQUAL "address")
   set(sanitizer_flags -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # checks as calls: two thirds of the time to compile
+    list(APPEND sanitizer_flags --param=asan-instrumentation-with-call-threshold=0)
+  endif()
 elseif(RESONANCE_SANITIZE STREQUAL "thread")
   set(sanitizer_flags -fsanitize=thread -fno-omit-frame-pointer)
 elseif(RESONANCE_SANITIZE STREQUAL "")
