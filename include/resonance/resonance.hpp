@@ -11,6 +11,8 @@
 #include <resonance/affinity/score.hpp>
 #include <resonance/balance/host_balance.hpp>
 #include <resonance/balance/losses.hpp>
+#include <resonance/catalogue/capacity_routers.hpp>
+#include <resonance/catalogue/models.hpp>
 #include <resonance/config.hpp>
 #include <resonance/core/executor.hpp>
 #include <resonance/core/math.hpp>

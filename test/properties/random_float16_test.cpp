@@ -13,7 +13,7 @@ RESONANCE_RANDOM_ROUTES(RandomFloat16, LogitsTopPUnion, resonance::float16, a::l
 RESONANCE_RANDOM_ROUTES(RandomFloat16, DotChosenMass, resonance::float16, a::dot, c::top_k, m::token_only,
                         p::affinity_mass, a::softmax_over_chosen, p::position)
 RESONANCE_RANDOM_ROUTES(RandomFloat16, CosineLogitsIntersection, resonance::float16, a::cosine_of_logits, c::top_k,
-                        m::intersection, p::per_expert, a::identity, p::batch_prioritized)
+                        m::intersection, p::per_expert, a::identity, p::slot_major_prioritized)
 RESONANCE_RANDOM_ROUTES(RandomFloat16, CosineGroupedUnion, resonance::float16, a::cosine, c::grouped_top_k, m::union_,
                         p::unlimited, a::softmax, p::affinity_order)
 RESONANCE_RANDOM_ROUTES(RandomFloat16, MeansTopPMass, resonance::float16, a::grouped_average, c::top_p, m::restricted,

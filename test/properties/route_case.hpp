@@ -185,6 +185,7 @@ constexpr reference::drop_order order_of() {
   if (std::is_same<Order, prune::position>::value) return drop_order::position;
   if (std::is_same<Order, prune::slot_major>::value) return drop_order::slot_major;
   if (std::is_same<Order, prune::batch_prioritized>::value) return drop_order::batch_prioritized;
+  if (std::is_same<Order, prune::slot_major_prioritized>::value) return drop_order::slot_major_prioritized;
   return drop_order::affinity;
 }
 

@@ -69,6 +69,12 @@ TEST(DropOrder, BatchPrioritizedKeepsTheTokensWithTheLargestAffinity) {
   EXPECT_EQ(kept_by_expert_0<prune::batch_prioritized>(3), (slot_list{1, 3, 7}));
 }
 
+TEST(DropOrder, SlotMajorPrioritizedRanksFirstChoicesThenSecondOnesByTheirTokens) {
+  EXPECT_EQ(kept_by_expert_0<prune::slot_major_prioritized>(1), (slot_list{4}));
+  EXPECT_EQ(kept_by_expert_0<prune::slot_major_prioritized>(2), (slot_list{1, 4}));
+  EXPECT_EQ(kept_by_expert_0<prune::slot_major_prioritized>(3), (slot_list{1, 4, 7}));
+}
+
 TEST(DropOrder, KeysFollowTheOrder) {
   EXPECT_GT(prune::slot_major::key(0, 0.0F), prune::slot_major::key(1, 0.0F));
   EXPECT_GT(prune::slot_major::key(510, 0.0F), prune::slot_major::key(511, 0.0F));

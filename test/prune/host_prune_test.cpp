@@ -47,6 +47,7 @@ void expect_rule(const merged_batch& batch, const Rule& rule, const reference::p
     expect_order(prune::position{}, drop_order::position, variant);
     expect_order(prune::slot_major{}, drop_order::slot_major, variant);
     expect_order(prune::batch_prioritized{}, drop_order::batch_prioritized, variant);
+    expect_order(prune::slot_major_prioritized{}, drop_order::slot_major_prioritized, variant);
   }
 }
 

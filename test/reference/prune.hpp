@@ -18,7 +18,7 @@
 namespace reference {
 
 enum class capacity_rule { unlimited, fixed, factor, lower_bound, affinity_mass, per_expert };
-enum class drop_order { affinity, position, slot_major, batch_prioritized };
+enum class drop_order { affinity, position, slot_major, batch_prioritized, slot_major_prioritized };
 
 struct prune_options {
   capacity_rule rule = capacity_rule::unlimited;
@@ -103,8 +103,9 @@ inline prune_result prune(const std::vector<assignment>& assignments, std::size_
     const assignment& first = assignments[a];
     const assignment& second = assignments[b];
     if (order == drop_order::affinity) return better_for_expert(first, second, largest);
-    if (order == drop_order::slot_major && first.slot != second.slot) return first.slot < second.slot;
-    if (order == drop_order::batch_prioritized) {
+    const bool prioritized = order == drop_order::slot_major_prioritized;
+    if ((order == drop_order::slot_major || prioritized) && first.slot != second.slot) return first.slot < second.slot;
+    if (order == drop_order::batch_prioritized || prioritized) {
       const double best_first = best_of_token[static_cast<std::size_t>(first.token)];
       const double best_second = best_of_token[static_cast<std::size_t>(second.token)];
       if (best_first != best_second) return best_first > best_second;

@@ -233,17 +233,51 @@ RESONANCE_DEVICE void cut_members(const Team& team, std::int32_t expert, std::in
     if (out.weights != nullptr) store(out.weights + slot, keep ? load(a.weights + slot) : 0.0f);
     store(out.ids + slot, keep ? expert : -1);
   };
-  if (!by_merge_rank && Order::ranks == ranked_by::key && limit != 0 && limit != members.count) {
-    team_rank_list(
-        team, members.count,
-        [&](std::uint32_t i) {
-          const std::uint32_t slot = members.slot(i);
-          const std::uint32_t token = detail::token_of(a, slot);
-          return Order::key(slot - detail::first_slot(a, token),
-                            Order::needs_token_best ? load(token_best + token) : 0.0f);
-        },
-        rank_scratch{scratch.shared, scratch.shared_words, scratch.key_spill},
-        [&](std::uint32_t i, std::uint32_t rank) { decide(members.slot(i), rank < limit); });
+  if (detail::cuts_by_key<Rule, Order> && limit != 0 && limit != members.count) {
+    const rank_scratch ranking{scratch.shared, scratch.shared_words, scratch.key_spill};
+    const auto place_of = [&](std::uint32_t slot, std::uint32_t token) {
+      return static_cast<std::uint32_t>(slot - detail::first_slot(a, token));
+    };
+    const auto key_at = [&](std::uint32_t slot, std::uint32_t token) {
+      return Order::key(place_of(slot, token), Order::needs_token_best ? load(token_best + token) : 0.0f);
+    };
+    if constexpr (Order::ranks == ranked_by::place_then_key) {
+      // A round per place that there is.
+      std::uint32_t before = 0;
+      std::uint32_t place = 0;
+      RESONANCE_NO_UNROLL
+      while (before < members.count) {
+        std::uint32_t here = 0;
+        std::uint32_t next = ~std::uint32_t{0};
+        team_rank_list(
+            team, members.count,
+            [&](std::uint32_t i) {
+              const std::uint32_t slot = members.slot(i);
+              const std::uint32_t token = detail::token_of(a, slot);
+              if (place_of(slot, token) != place) return std::uint32_t{0};  // behind all of this place
+              const std::uint32_t key = key_at(slot, token);
+              return key != 0 ? key : 1;
+            },
+            ranking,
+            [&](std::uint32_t i, std::uint32_t rank) {
+              const std::uint32_t slot = members.slot(i);
+              const std::uint32_t own = place_of(slot, detail::token_of(a, slot));
+              here += own == place ? 1 : 0;
+              if (own == place) decide(slot, before + rank < limit);
+              if (own > place && own < next) next = own;
+            });
+        before += team.sum(here);
+        place = ~team.max(~next);
+      }
+    } else {
+      team_rank_list(
+          team, members.count,
+          [&](std::uint32_t i) {
+            const std::uint32_t slot = members.slot(i);
+            return key_at(slot, detail::token_of(a, slot));
+          },
+          ranking, [&](std::uint32_t i, std::uint32_t rank) { decide(members.slot(i), rank < limit); });
+    }
   } else {
     detail::for_each_of(team, members.count, [&](std::uint32_t i) {
       const std::uint32_t slot = members.slot(i);

@@ -54,6 +54,10 @@ bool wants_best(const prune::outputs& out) {
 template <class Rule, class Order>
 inline constexpr bool cuts_by_merge_rank = Rule::by_mass || Order::ranks == prune::ranked_by::merge_rank;
 
+//! Does the cut sort an expert's members?
+template <class Rule, class Order>
+inline constexpr bool cuts_by_key = !cuts_by_merge_rank<Rule, Order> && Order::ranks != prune::ranked_by::slot;
+
 //! All but the assignments' shape; `any`: there may be slots; `rule`: what the rule's own check said.
 template <class Rule, class Order>
 status check_prune_arguments(const status& rule, bool any, const assignment_view& a, const prune::options& o,

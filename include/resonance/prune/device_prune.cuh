@@ -51,7 +51,7 @@ struct device_prune_scratch {
     tile_best = carver.take<std::uint64_t>(divide_up(tokens, prune_tile_tokens));
     capacities = carver.take<std::int64_t>(experts);
     if (Rule::by_mass && most_slots > 2 * prune_shared_words) rank_spill = carver.take<std::uint32_t>(most_slots);
-    if (!cuts_by_merge_rank<Rule, Order> && Order::ranks == prune::ranked_by::key && most_slots > prune_shared_words)
+    if (cuts_by_key<Rule, Order> && most_slots > prune_shared_words)
       key_spill = carver.take<std::uint64_t>(2 * most_slots);
   }
 };

@@ -14,9 +14,10 @@ namespace prune {
 
 //! How an order ranks an expert's members.
 enum class ranked_by {
-  merge_rank,  //!< the merge's rank_in_expert
-  slot,        //!< flat slot number
-  key,         //!< key(place of the slot in its token, the token's largest affinity), larger first
+  merge_rank,      //!< the merge's rank_in_expert
+  slot,            //!< flat slot number
+  key,             //!< key(place of the slot in its token, the token's largest affinity), larger first
+  place_then_key,  //!< place of the slot in its token, then the same key
 };
 
 //! The expert's best first: rank_in_expert.
@@ -45,12 +46,17 @@ struct slot_major {
   }
 };
 
-//! Tokens by their largest affinity (V-MoE).
+//! Tokens by their largest affinity, whichever of their choices the expert was.
 struct batch_prioritized {
   using stage = stages::drop_order;
   static constexpr ranked_by ranks = ranked_by::key;
   static constexpr bool needs_token_best = true;
   RESONANCE_HOST_DEVICE static std::uint32_t key(std::int64_t, float token_best) { return order_key(token_best); }
+};
+
+//! All first choices before any second choice, each of them by the tokens' largest affinity (V-MoE).
+struct slot_major_prioritized : batch_prioritized {
+  static constexpr ranked_by ranks = ranked_by::place_then_key;
 };
 
 }  // namespace prune

@@ -145,7 +145,8 @@ std::size_t host_prune_workspace_bytes(const Executor& executor, const assignmen
 //! Errors     null_pointer (ids, weights, assignments.affinity, assignments.rank_in_expert, capacities), out_of_range
 //!            (the rule's parameters, hidden, capacity_cap), index_overflow, workspace_too_small
 //! Resources  host_prune_workspace_bytes; no allocation
-//! Cost       O(slots), and for orders but affinity_order and position O(|A_i| log |A_i|) where keys crowd
+//! Cost       O(slots), and for orders but affinity_order and position O(|A_i| log |A_i|) where keys crowd;
+//!            slot_major_prioritized reads an expert's list once per place
 //! Example    test/prune/host_prune_test.cpp
 template <class Executor, class Rule, class Order>
 status host_prune(const Executor& executor, const Rule& rule, const Order&, const assignment_view& assignments,
@@ -153,7 +154,7 @@ status host_prune(const Executor& executor, const Rule& rule, const Order&, cons
   static_assert(detail::is_policy_of<Rule, stages::capacity>, "resonance: the second argument must be a capacity rule");
   static_assert(detail::is_policy_of<Order, stages::drop_order>, "resonance: the third argument must be a drop order");
   constexpr bool by_merge_rank = detail::cuts_by_merge_rank<Rule, Order>;
-  constexpr bool by_key = !by_merge_rank && Order::ranks == ranked_by::key;
+  constexpr bool by_key = detail::cuts_by_key<Rule, Order>;
   const assignment_view& a = assignments;
   detail::checks c;
   c.also(detail::check_prune<Order>(rule, a, o, out));
@@ -226,8 +227,23 @@ status host_prune(const Executor& executor, const Rule& rule, const Order&, cons
       const std::int64_t count = members.counts[e];
       std::uint64_t* keys = members.keys + members.offsets[e];
       if (by_key) detail::sort_best_first(keys, count, count);
-      for (std::int64_t i = 0; !by_merge_rank && i < count; ++i)
-        decide(slots[packed_index(keys[i])], static_cast<std::int32_t>(e), i);
+      if constexpr (!by_merge_rank && Order::ranks == ranked_by::place_then_key) {
+        // A round per place that there is.
+        std::int64_t rank = 0;
+        std::int64_t next = 0;
+        while (rank < count) {
+          const std::int64_t place = next;
+          next = a.slots();
+          for (std::int64_t i = 0; i < count; ++i) {
+            const std::int64_t slot = slots[packed_index(keys[i])];
+            const std::int64_t own = slot - a.begin(a.token(slot));
+            if (own == place) decide(slot, static_cast<std::int32_t>(e), rank++);
+            if (own > place) next = std::min(next, own);
+          }
+        }
+      } else if constexpr (!by_merge_rank) {
+        for (std::int64_t i = 0; i < count; ++i) decide(slots[packed_index(keys[i])], static_cast<std::int32_t>(e), i);
+      }
       if (counts) {
         std::int64_t kept = 0;
         for (std::int64_t i = 0; i < count; ++i) kept += out.ids[slots[i]] >= 0 ? 1 : 0;

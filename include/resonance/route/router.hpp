@@ -29,7 +29,7 @@ RESONANCE_NAMESPACE_BEGIN
 //! Merge      merge::restricted, intersection, union_, token_only, expert_only
 //! Capacity   prune::unlimited, fixed, factor, lower_bound, affinity_mass, per_expert
 //! Score      affinity::softmax, softmax_over_chosen, sigmoid, sqrt_softplus, relu_softmax, identity
-//! Order      prune::affinity_order, position, slot_major, batch_prioritized
+//! Order      prune::affinity_order, position, slot_major, batch_prioritized, slot_major_prioritized
 template <class Metric, class Selection, class Merge, class Capacity, class Score = affinity::softmax,
           class Order = prune::affinity_order>
 struct router {

@@ -18,6 +18,7 @@ RESONANCE_BUILT(detail::kernel_prune<detail::prune_threads, prune::lower_bound, 
 RESONANCE_BUILT(detail::kernel_prune<detail::prune_threads, prune::factor, prune::position>);
 RESONANCE_BUILT(detail::kernel_prune<detail::prune_threads, prune::factor, prune::slot_major>);
 RESONANCE_BUILT(detail::kernel_prune<detail::prune_threads, prune::factor, prune::batch_prioritized>);
+RESONANCE_BUILT(detail::kernel_prune<detail::prune_threads, prune::factor, prune::slot_major_prioritized>);
 RESONANCE_BUILT(detail::kernel_expert_capacity<detail::prune_threads, prune::affinity_mass>);
 RESONANCE_BUILT(detail::kernel_cut_shared<detail::prune_threads, prune::affinity_mass, prune::affinity_order>);
 RESONANCE_BUILT(detail::kernel_renormalize<detail::prune_threads>);

@@ -23,6 +23,8 @@ void expect_reference(const merged_batch& batch, int variant) {
   prune_test::expect_reference(run, batch, prune::fixed{2}, prune::position{}, meaning, drop_order::position, variant);
   prune_test::expect_reference(run, batch, prune::fixed{2}, prune::slot_major{}, meaning, drop_order::slot_major,
                                variant);
+  prune_test::expect_reference(run, batch, prune::fixed{2}, prune::slot_major_prioritized{}, meaning,
+                               drop_order::slot_major_prioritized, variant);
   meaning = {};
   meaning.rule = capacity_rule::affinity_mass;
   meaning.rho = 0.6;

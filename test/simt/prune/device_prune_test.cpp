@@ -118,6 +118,7 @@ TEST(DevicePrune, OneExpertMayHoldAllAssignments) {
   o.hidden = 64;
   expect_same(prune::factor{0.4}, prune::slot_major{}, batch.view(), o);
   expect_same(prune::lower_bound{false, 0.0, 1, 0.4}, prune::batch_prioritized{}, batch.view(), o);
+  expect_same(prune::factor{0.4}, prune::slot_major_prioritized{}, batch.view(), o);
 }
 
 TEST(DevicePrune, ReadsRaggedListsWhoseCapacityIsLarger) {
