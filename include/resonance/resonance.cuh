@@ -10,6 +10,7 @@
 #include <resonance/affinity/warp_scores.cuh>
 #include <resonance/balance/block_balance.cuh>
 #include <resonance/balance/device_balance.cuh>
+#include <resonance/balance/device_sinkhorn.cuh>
 #include <resonance/balance/kernel_balance.cuh>
 #include <resonance/core/block_columns.cuh>
 #include <resonance/core/block_group.cuh>

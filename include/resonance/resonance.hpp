@@ -10,7 +10,9 @@
 #include <resonance/affinity/metrics.hpp>
 #include <resonance/affinity/score.hpp>
 #include <resonance/balance/host_balance.hpp>
+#include <resonance/balance/host_sinkhorn.hpp>
 #include <resonance/balance/losses.hpp>
+#include <resonance/balance/sinkhorn.hpp>
 #include <resonance/catalogue/capacity_routers.hpp>
 #include <resonance/catalogue/models.hpp>
 #include <resonance/config.hpp>

@@ -83,7 +83,27 @@ TEST(Catalogue, ExpertChoice) {  // C = 6 = 2 * 24 / 8; a token may be taken by 
   EXPECT_EQ(offsets.back(), 6 * g.experts);
 }
 
-//! Clustered and isotropic tokens for the routers that start from hidden states.
+TEST(Catalogue, BaseBySinkhorn) {
+  const golden g("sinkhorn");
+  const serial_executor executor;
+  std::vector<float> bias(static_cast<std::size_t>(g.experts));
+  support::exact_workspace balancing(balance::host_sinkhorn_workspace_bytes(executor, g.tokens, g.experts));
+  ASSERT_TRUE(support::accepted(balance::host_sinkhorn(executor, g.input().logits, {}, bias.data(), balancing.view())));
+  const auto o = catalogue::sinkhorn(bias.data());
+  routed chosen = catalogue_test::route_of(g.input(), o, g);
+  assignment_view a;
+  a.tokens = g.tokens;
+  a.experts = g.experts;
+  a.slots_per_token = 1;
+  a.ids = chosen.ids.data();
+  support::exact_workspace weighing(token_choice::host_weights_workspace_bytes(executor, g.experts));
+  ASSERT_TRUE(support::accepted(token_choice::host_weights(executor, g.input().logits, a, affinity::sigmoid{}, {},
+                                                           chosen.weights.data(), weighing.view())));
+  expect_golden(g, chosen);
+  EXPECT_NE(chosen.ids, catalogue_test::route_of(g.input(), catalogue::llama4(), g).ids);  // it did balance
+}
+
+//! Isotropic tokens for the routers that start from hidden states.
 struct hidden_batch {
   static constexpr std::int64_t tokens = 512;
   static constexpr std::int32_t experts = 8, hidden = 128;

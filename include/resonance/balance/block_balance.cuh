@@ -40,29 +40,37 @@ struct probability_space {
   }
 };
 
-//! A logit as softmax reads it.
+//! Logits as softmax reads them: choosable, plus the expert's bias if there is one.
 template <class Row>
-RESONANCE_DEVICE float router_logit(float value) {
-  return choosable_score(value, row_traits<Row>::largest);
-}
+struct router_logits {
+  matrix_view<const Row> logits;      //!< [T,E]
+  const float* logit_bias = nullptr;  //!< [E]; null = none
+
+  RESONANCE_DEVICE float of(std::int64_t expert, float value) const {
+    const float logit = choosable_score(value, row_traits<Row>::largest);
+    return logit_bias != nullptr ? logit + load(logit_bias + expert) : logit;
+  }
+  RESONANCE_DEVICE float at(std::int64_t token, std::int64_t expert) const {
+    return of(expert, row_traits<Row>::widen(load(logits.row(token) + expert)));
+  }
+};
 
 //! The largest logit of a row and the sum of its exponentials, by a warp; the probabilities too, unless that pointer is
 //! null. Same bits as softmax_numerators.
 template <class Row>
-RESONANCE_DEVICE softmax_terms warp_router_row(const Row* row, std::int64_t experts, float* probabilities) {
+RESONANCE_DEVICE softmax_terms warp_router_row(const router_logits<Row>& in, std::int64_t token, float* probabilities) {
   const warp_team warp;
+  const std::int64_t experts = in.logits.cols;
   float largest = math::negative_infinity();
-  load_row(warp, row, experts, [&](std::int64_t e, float value) {
-    const float logit = router_logit<Row>(value);
+  load_row(warp, in.logits.row(token), experts, [&](std::int64_t e, float value) {
+    const float logit = in.of(e, value);
     largest = logit > largest ? logit : largest;
     if (probabilities != nullptr) probabilities[e] = logit;
   });
   largest = warp.max(largest);
   const float shift = largest == math::negative_infinity() ? 0.0f : largest;
   if (probabilities == nullptr) {
-    const auto add = [&](float sum, std::int64_t e) {
-      return sum + math::exp(router_logit<Row>(row_traits<Row>::widen(load(row + e))) - shift);
-    };
+    const auto add = [&](float sum, std::int64_t e) { return sum + math::exp(in.at(token, e) - shift); };
     return {shift, tile_ordered_sum(warp, 0, experts, add)};
   }
   warp.sync();
@@ -82,17 +90,16 @@ RESONANCE_DEVICE softmax_terms warp_router_row(const Row* row, std::int64_t expe
 //! Adds up the router's probabilities over one tile of tokens.
 //!
 //! Threads    all of the block; a warp per token, then a thread per expert
-//! Inputs     logits Row[T,E] strided; tokens [first, end), at least one and at most statistics_block
+//! Inputs     in: logits Row[T,E] strided, and their bias; tokens [first, end), at least one and at most statistics_block
 //! Outputs    sums double[E + 1]: of every expert's probability, and of the squared log-sum
 //! Contract   tokens in order: same bits as the host's tile
 //! Resources  scratch and space in shared memory; ends with a barrier
 //! Cost       the rows once, and 16 E per group of rows in `space` but one; longer rows three times
 //! Example    test/simt/balance/device_balance_test.cpp
 template <class Row>
-RESONANCE_DEVICE void block_router_sums(router_scratch& s, const probability_space& space,
-                                        const matrix_view<const Row>& logits, std::int64_t first, std::int64_t end,
-                                        double* sums) {
-  const std::int64_t experts = logits.cols;
+RESONANCE_DEVICE void block_router_sums(router_scratch& s, const probability_space& space, const router_logits<Row>& in,
+                                        std::int64_t first, std::int64_t end, double* sums) {
+  const std::int64_t experts = in.logits.cols;
   const std::int64_t staged = space.rows(experts);
   const std::int64_t group = staged > 0 ? staged : detail::statistics_block;
   const int warps = block_threads() / warp_size;
@@ -100,7 +107,7 @@ RESONANCE_DEVICE void block_router_sums(router_scratch& s, const probability_spa
     const std::int64_t rows = end - begin < group ? end - begin : group;
     for (std::int64_t r = warp_id(); r < rows; r += warps) {
       const softmax_terms terms =
-          warp_router_row(logits.row(begin + r), experts, staged > 0 ? space.probabilities + r * experts : nullptr);
+          warp_router_row(in, begin + r, staged > 0 ? space.probabilities + r * experts : nullptr);
       if (lane_id() != 0) continue;
       s.terms[r] = terms;
       s.log_sums[r] =
@@ -115,8 +122,8 @@ RESONANCE_DEVICE void block_router_sums(router_scratch& s, const probability_spa
         } else if (staged > 0) {
           sum += static_cast<double>(space.probabilities[r * experts + e]);
         } else if (s.terms[r].sum > 0.0f) {
-          const float logit = router_logit<Row>(row_traits<Row>::widen(load(logits.row(begin + r) + e)));
-          sum += static_cast<double>(math::divide(math::exp(logit - s.terms[r].largest), s.terms[r].sum));
+          const float exponential = math::exp(in.at(begin + r, e) - s.terms[r].largest);
+          sum += static_cast<double>(math::divide(exponential, s.terms[r].sum));
         }
       }
       store(sums + e, sum);

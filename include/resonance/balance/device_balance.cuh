@@ -81,8 +81,9 @@ status device_router_statistics(const device_stream& on, matrix_view<const Row> 
   auto* sums = carver.take<double>(tiles * (logits.cols + 1));
   const std::int64_t room = detail::probability_room(logits.cols);
   constexpr int threads = detail::statistics_threads;
-  const status summed = detail::launch(on, {tiles, threads, static_cast<std::size_t>(room) * sizeof(float)},
-                                       kernel_router_sums<threads, Row>, logits, on.num_tokens, room, sums);
+  const status summed =
+      detail::launch(on, {tiles, threads, static_cast<std::size_t>(room) * sizeof(float)},
+                     kernel_router_sums<threads, Row>, router_logits<Row>{logits}, on.num_tokens, room, sums);
   if (!summed.ok()) return summed;
   return detail::launch(on, {detail::divide_up(logits.cols + 1, threads), threads, 0}, kernel_router_means<threads>,
                         static_cast<const double*>(sums), logits.cols, logits.rows, on.num_tokens, mean_probability,

@@ -20,6 +20,64 @@
 #include <resonance/core/workspace.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
+namespace detail {
+
+//! What the router's statistics are made in: sums of every block of tokens, a row of numerators per worker.
+struct router_sums {
+  double* of_block = nullptr;  // [blocks, E + 1]: every expert's probability, then the squared log-sums
+  float* rows = nullptr;       // [workers, E]
+  std::int64_t blocks = 0;
+  std::int64_t experts = 0;
+
+  template <class Executor>
+  void carve(workspace_carver& carver, const Executor& executor, std::int64_t tokens, std::int64_t of_experts) {
+    blocks = statistics_blocks(tokens);
+    experts = of_experts;
+    of_block = carver.take<double>(blocks * (experts + 1));
+    rows = carver.take<float>(worker_count(executor) * experts);
+  }
+
+  //! Sums over logits + logit_bias[E], null = no bias.
+  template <class Executor, class Row>
+  void add_up(const Executor& executor, const matrix_view<const Row>& logits, const float* logit_bias) const {
+    for_ranges(executor, blocks, 1, [&](std::int64_t begin, std::int64_t end, int piece) {
+      float* numerator = rows + piece * experts;
+      run_widest([&]() RESONANCE_INLINE_LAMBDA {
+        for (std::int64_t block = begin; block < end; ++block)
+          add_block(logits, logit_bias, block * statistics_block, of_block + block * (experts + 1), numerator);
+      });
+    });
+  }
+
+  double mean(std::int64_t entry, std::int64_t tokens) const {
+    double sum = 0.0;
+    for (std::int64_t block = 0; block < blocks; ++block) sum += of_block[block * (experts + 1) + entry];
+    return tokens > 0 ? sum / static_cast<double>(tokens) : 0.0;
+  }
+
+ private:
+  template <class Row>
+  RESONANCE_FORCE_INLINE void add_block(const matrix_view<const Row>& logits, const float* logit_bias,
+                                        std::int64_t first, double* sums, float* numerator) const {
+    for (std::int64_t e = 0; e <= experts; ++e) sums[e] = 0.0;
+    for (std::int64_t t = first; t < logits.rows && t < first + statistics_block; ++t) {
+      const softmax_terms terms = softmax_numerators(
+          experts,
+          [&](std::int64_t e) RESONANCE_INLINE_LAMBDA {
+            const float logit = choosable_score(row_traits<Row>::widen(logits.row(t)[e]), row_traits<Row>::largest);
+            return logit_bias != nullptr ? logit + logit_bias[e] : logit;
+          },
+          [numerator](std::int64_t e) RESONANCE_INLINE_LAMBDA -> float& { return numerator[e]; });
+      if (!(terms.sum > 0.0f)) continue;
+      for (std::int64_t e = 0; e < experts; ++e) sums[e] += static_cast<double>(math::divide(numerator[e], terms.sum));
+      const double log_sum = static_cast<double>(terms.largest) + static_cast<double>(math::log(terms.sum));
+      sums[experts] = math::fma(log_sum, log_sum, sums[experts]);
+    }
+  }
+};
+
+}  // namespace detail
+
 namespace balance {
 
 //! Bytes of workspace that host_router_statistics needs: 8 (E + 1) per 256 tokens, and 4 E per worker.
@@ -27,8 +85,8 @@ template <class Executor>
 std::size_t host_router_statistics_workspace_bytes(const Executor& executor, std::int64_t tokens,
                                                    std::int64_t experts) {
   detail::workspace_carver counter;
-  counter.take<double>(detail::statistics_blocks(tokens) * (experts + 1));
-  counter.take<float>(detail::worker_count(executor) * experts);
+  detail::router_sums sums;
+  sums.carve(counter, executor, tokens, experts);
   return counter.bytes();
 }
 
@@ -53,40 +111,12 @@ status host_router_statistics(const Executor& executor, matrix_view<const Row> l
   if (!c.result().ok()) return c.result();
 
   detail::workspace_carver carver(workspace.data);
-  const std::int64_t blocks = detail::statistics_blocks(logits.rows);
-  double* block_sums = carver.take<double>(blocks * (experts + 1));
-  float* rows = carver.take<float>(detail::worker_count(executor) * experts);
-  detail::for_ranges(executor, blocks, 1, [&](std::int64_t begin, std::int64_t end, int piece) {
-    float* numerator = rows + piece * experts;
-    detail::run_widest([&]() RESONANCE_INLINE_LAMBDA {
-      for (std::int64_t block = begin; block < end; ++block) {
-        double* sums = block_sums + block * (experts + 1);
-        for (std::int64_t e = 0; e <= experts; ++e) sums[e] = 0.0;
-        const std::int64_t first = block * detail::statistics_block;
-        for (std::int64_t t = first; t < logits.rows && t < first + detail::statistics_block; ++t) {
-          const softmax_terms terms = softmax_numerators(
-              experts,
-              [&](std::int64_t e) RESONANCE_INLINE_LAMBDA {
-                return choosable_score(row_traits<Row>::widen(logits.row(t)[e]), row_traits<Row>::largest);
-              },
-              [numerator](std::int64_t e) RESONANCE_INLINE_LAMBDA -> float& { return numerator[e]; });
-          if (!(terms.sum > 0.0f)) continue;
-          for (std::int64_t e = 0; e < experts; ++e)
-            sums[e] += static_cast<double>(math::divide(numerator[e], terms.sum));
-          const double log_sum = static_cast<double>(terms.largest) + static_cast<double>(math::log(terms.sum));
-          sums[experts] = math::fma(log_sum, log_sum, sums[experts]);
-        }
-      }
-    });
-  });
-  const auto mean_of = [&](std::int64_t e) {
-    double sum = 0.0;
-    for (std::int64_t block = 0; block < blocks; ++block) sum += block_sums[block * (experts + 1) + e];
-    return logits.rows > 0 ? sum / static_cast<double>(logits.rows) : 0.0;
-  };
+  detail::router_sums sums;
+  sums.carve(carver, executor, logits.rows, experts);
+  sums.add_up(executor, logits, nullptr);
   if (mean_probability != nullptr)
-    for (std::int64_t e = 0; e < experts; ++e) mean_probability[e] = mean_of(e);
-  if (z_loss != nullptr) *z_loss = mean_of(experts);
+    for (std::int64_t e = 0; e < experts; ++e) mean_probability[e] = sums.mean(e, logits.rows);
+  if (z_loss != nullptr) *z_loss = sums.mean(experts, logits.rows);
   return {};
 }
 

@@ -5,6 +5,7 @@
 #define RESONANCE_BALANCE_KERNEL_BALANCE_CUH
 
 #include <resonance/balance/block_balance.cuh>
+#include <resonance/balance/sinkhorn.hpp>
 #include <resonance/balance/statistics.hpp>
 #include <resonance/config.hpp>
 #include <resonance/core/collectives.cuh>
@@ -19,18 +20,17 @@ RESONANCE_ARCH_NAMESPACE_BEGIN
 
 //! One block per tile of tokens; dynamic shared memory for `room` floats.
 template <int Threads, class Row>
-__global__ __launch_bounds__(Threads, 2) void kernel_router_sums(matrix_view<const Row> logits,
-                                                                 const std::int64_t* num_tokens, std::int64_t room,
-                                                                 double* sums) {
+__global__ __launch_bounds__(Threads, 2) void kernel_router_sums(router_logits<Row> in, const std::int64_t* num_tokens,
+                                                                 std::int64_t room, double* sums) {
   RESONANCE_DYNAMIC_SHARED(probabilities);
   RESONANCE_SHARED_ARRAY(router_scratch, scratch, 1);
   wait_for_previous_kernel();
-  const std::int64_t tokens = live_tokens(logits.rows, num_tokens);
+  const std::int64_t tokens = live_tokens(in.logits.rows, num_tokens);
   const std::int64_t first = block_index() * detail::statistics_block;
   if (first >= tokens) return;
   const std::int64_t end = first + detail::statistics_block;
-  block_router_sums(scratch[0], {reinterpret_cast<float*>(probabilities), room}, logits, first,
-                    end < tokens ? end : tokens, sums + block_index() * (logits.cols + 1));
+  block_router_sums(scratch[0], {reinterpret_cast<float*>(probabilities), room}, in, first, end < tokens ? end : tokens,
+                    sums + block_index() * (in.logits.cols + 1));
 }
 
 //! One thread per expert, and one for the z-loss.
@@ -44,6 +44,19 @@ __global__ __launch_bounds__(Threads) void kernel_router_means(const double* sum
   double* target = e < experts ? mean_probability + e : z_loss;
   if ((e < experts ? mean_probability : z_loss) == nullptr) return;
   store(target, thread_router_mean(sums, experts + 1, e, live_tokens(most_tokens, num_tokens)));
+}
+
+//! One thread per expert. start: null = zeros; may be `bias`.
+template <int Threads>
+__global__ __launch_bounds__(Threads) void kernel_sinkhorn_step(const double* sums, std::int64_t experts,
+                                                                std::int64_t most_tokens,
+                                                                const std::int64_t* num_tokens, const float* start,
+                                                                float* bias) {
+  wait_for_previous_kernel();
+  const std::int64_t e = block_index() * block_threads() + block_thread();
+  if (e >= experts) return;
+  const double mean = thread_router_mean(sums, experts + 1, e, live_tokens(most_tokens, num_tokens));
+  store(bias + e, sinkhorn_step(start != nullptr ? load(start + e) : 0.0f, mean, experts));
 }
 
 //! One warp per scatter_columns columns of X. scratch: null = dynamic shared memory; between, within: [H].

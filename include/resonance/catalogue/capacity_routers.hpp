@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! \file
-//! Routers with a capacity, as options of a composition: Switch, GShard, V-MoE, expert choice, LocMoE, ETR.
+//! Routers with a capacity or a balance, as options of a composition: Switch, GShard, V-MoE, expert choice,
+//! Sinkhorn, LocMoE, ETR.
 //!
 //! Routers that compare tokens by probability take the probabilities as their input: affinity::host_scores with
 //! affinity::softmax, then a logits_input of its output. Logits of different tokens are not comparable; softmaxes are.
@@ -56,6 +57,17 @@ inline auto v_moe(std::int32_t top_k = 2, double capacity_factor = 1.05) {
 inline auto expert_choice(double capacity_factor = 2.0) {
   router<affinity::logits, token_choice::top_k, merge::expert_only, prune::factor, affinity::identity>::options o;
   o.capacity.capacity_factor = capacity_factor;
+  return o;
+}
+
+//! BASE layers' balanced assignment (arXiv 2103.16716) by Sinkhorn's iteration with a fixed count, as Megatron-LM does it:
+//! choice by logit + the bias that balance::host_sinkhorn made of the batch. The weights are not the balanced plan's:
+//! token_choice::host_weights with affinity::sigmoid (K = 1) or affinity::softmax gives them from the same logits.
+template <class Metric = affinity::logits>
+auto sinkhorn(const float* correction_bias, std::int32_t top_k = 1) {
+  typename router<Metric, token_choice::top_k, merge::token_only, prune::unlimited, affinity::identity>::options o;
+  o.choice.top_k = top_k;
+  o.choice.correction_bias = correction_bias;
   return o;
 }
 
