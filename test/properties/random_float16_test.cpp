@@ -20,5 +20,7 @@ RESONANCE_RANDOM_ROUTES(RandomFloat16, MeansTopPMass, resonance::float16, a::gro
                         p::affinity_mass, a::sigmoid, p::affinity_order)
 RESONANCE_RANDOM_ROUTES(RandomFloat16, LogitsIntersectionMass, resonance::float16, a::logits, c::top_k, m::intersection,
                         p::affinity_mass, a::sigmoid, p::slot_major)
+RESONANCE_RANDOM_ROUTES(RandomFloat16, LogitsThresholdRestricted, resonance::float16, a::logits, c::threshold,
+                        m::restricted, p::fixed, a::sigmoid, p::position)
 
 }  // namespace

@@ -219,6 +219,14 @@ void draw_selection(support::random_source& random, storage<Row>&, resonance::to
 }
 
 template <class Row>
+void draw_selection(support::random_source& random, storage<Row>&, resonance::token_choice::threshold& policy,
+                    reference::choice_options& told) {
+  told.policy = reference::choice_policy::threshold;
+  policy.above = static_cast<float>(random.normal());
+  told.above = static_cast<double>(policy.above);
+}
+
+template <class Row>
 void draw_selection(support::random_source& random, storage<Row>& s, resonance::token_choice::rank_set& policy,
                     reference::choice_options& told) {
   told.policy = reference::choice_policy::rank_set;

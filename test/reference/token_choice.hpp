@@ -14,7 +14,7 @@
 
 namespace reference {
 
-enum class choice_policy { top_k, grouped_top_k, top_p, rank_set };
+enum class choice_policy { top_k, grouped_top_k, top_p, rank_set, threshold };
 enum class group_score { sum_of_two_best, best };
 enum class missing_choice { minus_one, lowest_ids };
 
@@ -26,6 +26,7 @@ struct choice_options {
   group_score score_of_group = group_score::sum_of_two_best;
   double p = 1;                    // top_p
   std::vector<std::size_t> ranks;  // rank_set: positions of the descending order, 0 = best; slot s holds ranks[s]
+  double above = 0;                // threshold
   missing_choice missing = missing_choice::minus_one;
   bool renormalize = false;
   double routed_scaling_factor = 1;
@@ -87,6 +88,14 @@ inline std::vector<double> inside_kept_groups(std::vector<double> keys, const st
   for (std::size_t e = 0; e < keys.size(); ++e)
     if (std::find(groups.begin(), groups.end(), e / group_size) == groups.end()) keys[e] = absent;
   return keys;
+}
+
+//! Delta with what the threshold refuses made absent.
+inline matrix above_threshold(matrix delta, const choice_options& options) {
+  if (options.policy != choice_policy::threshold) return delta;
+  for (double& value : delta.values)
+    if (!(ranked_value(value, options.largest_finite) > options.above)) value = absent;
+  return delta;
 }
 
 //! The ids chosen by ready keys [T,E]. Groups are scored by `keys_of_groups` [T,E]; `mass` [T,E] is the softmax mass
@@ -164,9 +173,9 @@ inline choices token_choice(const matrix& delta, const matrix& raw_scores, const
   score_options plain;
   plain.largest_finite = options.largest_finite;
   choices result;
-  result.ids =
-      choose(selection_keys(delta, raw_scores, bias, function, options.sums, options.largest_finite),
-             group_keys(delta, raw_scores, bias, options.sums, options.largest_finite), scores(delta, plain), options);
+  result.ids = choose(
+      selection_keys(above_threshold(delta, options), raw_scores, bias, function, options.sums, options.largest_finite),
+      group_keys(delta, raw_scores, bias, options.sums, options.largest_finite), scores(delta, plain), options);
   result.weights = weights_of(result.ids, raw_scores, function, options);
   if (options.missing == missing_choice::lowest_ids) fill_lowest_ids(result.ids, delta.cols);
   return result;

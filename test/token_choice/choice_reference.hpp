@@ -47,6 +47,11 @@ inline void describe(const token_choice::rank_set& policy, reference::choice_opt
   r.ranks.assign(policy.ranks, policy.ranks + r.k);
 }
 
+inline void describe(const token_choice::threshold& policy, reference::choice_options& r) {
+  r.policy = reference::choice_policy::threshold;
+  r.above = static_cast<double>(policy.above);
+}
+
 template <class Selection>
 reference::choice_options options_of(const Selection& selection, const token_choice::options& o) {
   reference::choice_options r;

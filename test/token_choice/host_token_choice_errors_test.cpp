@@ -78,6 +78,9 @@ TEST_F(HostTokenChoiceErrors, NameTheArgumentAndWriteNothing) {
   groups.topk_group = 4;
   expect(status_code::out_of_range, "topk_group", affinity::softmax{}, groups);
   expect(status_code::out_of_range, "top_p", affinity::softmax{}, token_choice::top_p{0.0});
+  expect(status_code::out_of_range, "above", affinity::softmax{},
+         token_choice::threshold{std::numeric_limits<float>::infinity()});
+  expect(status_code::out_of_range, "above", affinity::softmax{}, token_choice::threshold{std::nanf("")});
   expect(status_code::null_pointer, "ranks", affinity::softmax{}, token_choice::rank_set{});
   const std::int32_t ranks[] = {2, 2};
   expect(status_code::out_of_range, "ranks", affinity::softmax{}, token_choice::rank_set{ranks});

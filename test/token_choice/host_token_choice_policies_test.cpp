@@ -57,6 +57,7 @@ template <class Row, class Score>
 void by_mass_and_rank(const Score& score) {
   for_each_variant<Row>(63, [&](const auto& source, token_choice::options o) {
     for (double p : {0.05, 0.4, 0.9, 1.0}) expect_reference(source, score, token_choice::top_p{p}, o);
+    for (float above : {-2.0F, 0.25F, 1e30F}) expect_reference(source, score, token_choice::threshold{above}, o);
     const std::vector<std::int32_t> ranks = {1, 3, 4, 5, 17, 30, 40, 63};
     expect_reference(source, score, token_choice::rank_set{ranks.data()}, o);
     o.top_k = 1;

@@ -25,7 +25,7 @@ RESONANCE_NAMESPACE_BEGIN
 //! A whole router, from hidden states or logits to the plan.
 //!
 //! Metric     affinity::dot, cosine, grouped_average_cosine, grouped_average, logits, cosine_of_logits
-//! Selection  token_choice::top_k, grouped_top_k, top_p, rank_set
+//! Selection  token_choice::top_k, grouped_top_k, top_p, rank_set, threshold
 //! Merge      merge::restricted, intersection, union_, token_only, expert_only
 //! Capacity   prune::unlimited, fixed, factor, lower_bound, affinity_mass, per_expert
 //! Score      affinity::softmax, softmax_over_chosen, sigmoid, sqrt_softplus, relu_softmax, identity

@@ -79,7 +79,7 @@ class block_row_chooser {
 
  private:
   RESONANCE_DEVICE std::uint32_t key(std::int32_t e) const {
-    return rules_.biased() ? rules_type::biased_key(memory_.delta[e], memory_.score[e]) : rules_.key(memory_.delta[e]);
+    return rules_.biased() ? rules_.biased_key(memory_.delta[e], memory_.score[e]) : rules_.key(memory_.delta[e]);
   }
 
   RESONANCE_DEVICE std::uint64_t packed(std::int32_t e) const {

@@ -46,8 +46,9 @@ struct host_row_scratch {
 template <class Score, class Selection>
 class host_row_chooser {
   static_assert(detail::is_policy_of<Score, stages::score>, "resonance: Score must be a score function");
-  static_assert(detail::is_policy_of<Selection, stages::token_choice>,
-                "resonance: Selection must be a token choice policy (top_k, grouped_top_k, top_p, rank_set)");
+  static_assert(
+      detail::is_policy_of<Selection, stages::token_choice>,
+      "resonance: Selection must be a token choice policy (top_k, grouped_top_k, top_p, rank_set, threshold)");
 
  public:
   //! `largest`: what a delta of +inf counts as.
@@ -121,10 +122,11 @@ class host_row_chooser {
     const float* values = biased() ? s.score : delta;
     std::uint32_t* RESONANCE_RESTRICT keys = s.keys;
     const Score score = score_;
+    const Selection selection = selection_;
     const bool is_biased = biased();
     for (std::int32_t e = 0; e < experts; ++e) {
       const float value = is_biased ? values[e] : score.unbiased_key(values[e]);
-      keys[e] = delta[e] == math::negative_infinity() ? never_chosen : order_key(value);
+      keys[e] = is_candidate(selection, delta[e]) ? order_key(value) : never_chosen;
     }
   }
 

@@ -5,6 +5,7 @@
 #define RESONANCE_TOKEN_CHOICE_POLICIES_HPP
 
 #include <resonance/config.hpp>
+#include <resonance/core/math.hpp>
 #include <resonance/core/policy.hpp>
 #include <resonance/core/status.hpp>
 #include <resonance/core/std.hpp>
@@ -90,6 +91,24 @@ struct rank_set {
     return c.result();
   }
 };
+
+//! The best of the experts whose affinity is above a threshold, K at most: what a token takes does not depend on the
+//! other tokens, as a causal stand-in for expert choice must not. (MoMa, arXiv 2407.21770: sigmoid > 0.5 is affinity > 0)
+struct threshold {
+  using stage = stages::token_choice;
+  float above = 0.0f;  //!< delta > above; finite
+
+  constexpr status check(std::int32_t, const options&) const {
+    return detail::checks{}.in_range(above >= -3.402823466e+38f && above <= 3.402823466e+38f, "above").result();
+  }
+};
+
+//! May the token take an expert of this affinity (neither NaN nor +inf)?
+template <class Selection>
+RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE bool is_candidate(const Selection& selection, float delta) {
+  if constexpr (std::is_same_v<Selection, threshold>) return delta > selection.above;
+  return delta != math::negative_infinity();
+}
 
 }  // namespace token_choice
 RESONANCE_NAMESPACE_END

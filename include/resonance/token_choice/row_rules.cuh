@@ -57,11 +57,11 @@ struct row_rules {
 
   //! What selection orders by without a bias: delta's own order.
   RESONANCE_DEVICE std::uint32_t key(float delta) const {
-    return delta == math::negative_infinity() ? never_chosen : order_key(score.unbiased_key(delta));
+    return is_candidate(selection.policy, delta) ? order_key(score.unbiased_key(delta)) : never_chosen;
   }
   //! And with one; an absent pair stays absent whatever its score is.
-  RESONANCE_DEVICE static std::uint32_t biased_key(float delta, float score_and_bias) {
-    return delta == math::negative_infinity() ? never_chosen : order_key(score_and_bias);
+  RESONANCE_DEVICE std::uint32_t biased_key(float delta, float score_and_bias) const {
+    return is_candidate(selection.policy, delta) ? order_key(score_and_bias) : never_chosen;
   }
 
   //! Words of shared memory that a tile needs beside the row.

@@ -58,6 +58,12 @@ TEST(DeviceTokenChoicePolicies, TopP) {
 
 TEST(DeviceTokenChoicePolicies, RankSet) { expect_every_option(affinity::softmax{}, token_choice::rank_set{}, 5); }
 
+TEST(DeviceTokenChoicePolicies, Threshold) {
+  token_choice::threshold some;
+  some.above = 0.4F;
+  expect_every_option(affinity::sigmoid{}, some, 9);
+}
+
 TEST(DeviceTokenChoicePolicies, ReluSoftmax) {
   affinity::relu_softmax score;
   score.temperature = 0.5f;

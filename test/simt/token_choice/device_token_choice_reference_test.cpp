@@ -84,6 +84,12 @@ TEST(DeviceTokenChoiceReference, TopP) {
   });
 }
 
+TEST(DeviceTokenChoiceReference, Threshold) {
+  expect_every_shape<float>(affinity::sigmoid{}, 17, [](const shape&, const auto& check) {
+    for (const float above : {-1e30F, 0.0F, 1.0F, 1e30F}) check(token_choice::threshold{above});
+  });
+}
+
 TEST(DeviceTokenChoiceReference, RankSet) {
   expect_every_shape<float>(affinity::softmax_over_chosen{}, 15, [](const shape& s, const auto& check) {
     const auto spare = static_cast<std::int32_t>(s.experts) - s.top_k;
