@@ -15,6 +15,7 @@
 #include <resonance/balance/sinkhorn.hpp>
 #include <resonance/catalogue/capacity_routers.hpp>
 #include <resonance/catalogue/models.hpp>
+#include <resonance/catalogue/moma.hpp>
 #include <resonance/config.hpp>
 #include <resonance/core/executor.hpp>
 #include <resonance/core/math.hpp>

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "catalogue/golden.hpp"
+#include "catalogue/ragged_route.hpp"
 #include "support/random.hpp"
 
 namespace {
@@ -55,32 +56,18 @@ TEST(Catalogue, ExpertChoice) {  // C = 6 = 2 * 24 / 8; a token may be taken by 
   const golden g("expert_choice");
   const probabilities p(g);
   const auto o = catalogue::expert_choice(2.0);
-  const std::int64_t slots = route::host_route_slots(p.input(), o);
-  ASSERT_GT(slots, 0);
-  std::vector<std::int32_t> ids(static_cast<std::size_t>(slots)), ranks(ids), tokens(ids);
-  std::vector<float> weights(ids.size()), affinity(ids.size());
-  std::vector<std::int64_t> offsets(static_cast<std::size_t>(g.tokens) + 1);
-  route::outputs<> out;
-  out.merged.ids = ids.data();
-  out.merged.weights = weights.data();
-  out.merged.affinity = affinity.data();
-  out.merged.rank_in_expert = ranks.data();
-  out.merged.token_offsets = offsets.data();
-  out.merged.token_of_slot = tokens.data();
-  out.merged.capacity = slots;
-  support::exact_workspace workspace(route::host_route_workspace_bytes(serial_executor{}, p.input(), o));
-  ASSERT_TRUE(support::accepted(route::host_route(serial_executor{}, p.input(), o, out, workspace.view())));
+  const catalogue_test::ragged_route taken(p.input(), o);
   const auto experts = static_cast<std::size_t>(g.experts);
   routed by_weight{std::vector<std::int32_t>(g.ids.size(), -1), std::vector<float>(g.ids.size(), 0.0F)};
   for (std::size_t t = 0; t < static_cast<std::size_t>(g.tokens); ++t) {
-    for (std::int64_t i = offsets[t]; i < offsets[t + 1]; ++i) {
-      const std::size_t place = t * experts + static_cast<std::size_t>(i - offsets[t]);
-      by_weight.ids[place] = ids[static_cast<std::size_t>(i)];
-      by_weight.weights[place] = weights[static_cast<std::size_t>(i)];
+    const auto first = static_cast<std::size_t>(taken.offsets[t]);
+    for (std::size_t i = first; i < static_cast<std::size_t>(taken.offsets[t + 1]); ++i) {
+      by_weight.ids[t * experts + i - first] = taken.ids[i];
+      by_weight.weights[t * experts + i - first] = taken.weights[i];
     }
   }
   expect_golden(g, by_weight);
-  EXPECT_EQ(offsets.back(), 6 * g.experts);
+  EXPECT_EQ(taken.offsets.back(), 6 * g.experts);
 }
 
 TEST(Catalogue, BaseBySinkhorn) {
