@@ -131,6 +131,24 @@ void read_capacities(options& o, inputs& in) {
   std::get<resonance::prune::per_expert>(o.capacity).capacities = in.capacities.data();
 }
 
+// Modalities of tokens and experts; C = ceil(F * tokens / experts), both of the expert's modality, where that is asked.
+void read_modalities(options& o, inputs& in) {
+  in.modalities = read_integers({"--modalities", o.modalities}, in.tokens, "one per token");
+  in.expert_modalities = read_integers({"--expert-modalities", o.expert_modalities}, in.experts, one_per_expert);
+  if (!o.capacity_by_modality) return;
+  resonance::prune::per_expert rule;
+  for (const std::int32_t modality : in.expert_modalities) {
+    resonance::prune::batch_facts group;
+    group.tokens = std::count(in.modalities.begin(), in.modalities.end(), modality);
+    group.experts =
+        static_cast<std::int32_t>(std::count(in.expert_modalities.begin(), in.expert_modalities.end(), modality));
+    group.top_k = 1;
+    in.capacities.push_back(std::get<resonance::prune::factor>(o.capacity).capacity(group, 0, 0));
+  }
+  rule.capacities = in.capacities.data();
+  o.capacity = rule;
+}
+
 void check_experts(const options& o, const inputs& in) {
   const std::string experts = std::to_string(in.experts) + (in.experts == 1 ? " expert" : " experts");
   const auto reads_slices = [](const auto& metric) {
@@ -156,6 +174,7 @@ void check_experts(const options& o, const inputs& in) {
 inputs read_inputs(options& o) {
   inputs in;
   read_tables(o, in);
+  if (o.every_expert) o.choice.top_k = in.experts;
   check_experts(o, in);
   if (!o.token_norms.empty())
     in.token_norms = read_vector({"--token-norms", o.token_norms}, in.tokens, "one per token");
@@ -168,6 +187,7 @@ inputs read_inputs(options& o) {
   }
   if (!o.expert_map.empty()) read_expert_map(o, in);
   if (!o.capacities.empty()) read_capacities(o, in);
+  if (!o.modalities.empty()) read_modalities(o, in);
   if (auto* set = std::get_if<resonance::token_choice::rank_set>(&o.selection)) set->ranks = o.ranks.data();
   o.prune.hidden = in.hidden_size;
   o.prune.top_k = o.choice.top_k;

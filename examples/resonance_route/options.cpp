@@ -4,12 +4,14 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <functional>
+#include <iostream>
 #include <memory>
 #include <thread>
 #include <utility>
 
 #include "resonance_route/numbers.hpp"
 #include "resonance_route/policies.hpp"
+#include "resonance_route/routers.hpp"
 
 namespace route_cli {
 namespace {
@@ -56,12 +58,12 @@ class short_lines : public CLI::Formatter {
 class command_line {
  public:
   explicit command_line(options& o) : o_(o) {
-    o_.choice.top_k = 2;
     app_.set_version_flag("--version", std::to_string(RESONANCE_VERSION_MAJOR) + "." +
                                            std::to_string(RESONANCE_VERSION_MINOR) + "." +
                                            std::to_string(RESONANCE_VERSION_PATCH));
     app_.footer(footer);
     app_.formatter(std::make_shared<short_lines>());
+    add_router();
     add_inputs();
     add_affinity();
     add_token_choice();
@@ -73,6 +75,9 @@ class command_line {
   bool run(int argc, const char* const* argv) {
     try {
       app_.parse(argc, argv);
+    } catch (const list_wanted&) {
+      std::cout << list_of_routers() << std::flush;
+      return false;
     } catch (const CLI::ParseError& error) {
       if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
         app_.exit(error);
@@ -88,6 +93,7 @@ class command_line {
 
  private:
   using setter = std::function<void(const std::string&)>;
+  struct list_wanted {};
 
   CLI::Option* add(const std::string& group, const std::string& name, const std::string& type, const setter& set,
                    const std::string& help) {
@@ -131,6 +137,16 @@ class command_line {
     return app_.add_flag(name, value, help)->group(group);
   }
 
+  void add_router() {
+    const char* group = "Catalogue";
+    router_ = add(
+        group, "--router", "NAME", [this](const std::string& s) { t_.router = s; },
+        "a router of the catalogue instead of policies one by one;\n--top-k, --bias and the plan can still be given");
+    app_.add_flag_function(
+            "--list-routers", [](std::int64_t) { throw list_wanted{}; }, "print the catalogue and end")
+        ->group(group);
+  }
+
   void add_inputs() {
     const char* group = "Input: hidden states, or logits";
     CLI::Option* hidden = add_file(group, "--hidden", o_.hidden, "hidden states X [T,H]");
@@ -143,30 +159,48 @@ class command_line {
     add_file(group, "--token-norms", o_.token_norms, "|x_t| [T], for --metric cosine with --logits")->needs(logits);
     add_file(group, "--gate-norms", o_.gate_norms, "|w_i| [E], for --metric cosine with --logits")->needs(logits);
     add_file(group, "--slice-weights", o_.slice_weights, "weights [H], for grap and grap-mean")->needs(hidden);
+    CLI::Option* modalities = add_file(group, "--modalities", o_.modalities, "modality of each token, int32 [T]");
+    CLI::Option* of_experts =
+        add_file(group, "--expert-modalities", o_.expert_modalities, "modality of each expert, int32 [E]");
+    modalities->needs(of_experts);
+    of_experts->needs(modalities);
   }
 
   void add_affinity() {
     const char* group = "Affinity and score";
     add_name(group, "--metric", t_.metric, {"dot", "cosine", "grap", "grap-mean", "logits"},
-             "affinity of a pair, by default logits with --logits, else dot");
+             "affinity of a pair, by default logits with --logits, else dot")
+        ->excludes(router_);
     add_name(group, "--score", t_.score,
              {"identity", "softmax", "softmax-chosen", "sigmoid", "sqrt-softplus", "relu-softmax"},
-             "how an affinity becomes a weight");
+             "how an affinity becomes a weight")
+        ->excludes(router_);
     add(
         group, "--temperature", "X",
         [this](const std::string& s) { t_.temperature = real_float("--temperature", s, positive_float); },
         "divides the affinity inside the score function, > 0")
-        ->default_str("1");
+        ->default_str("1")
+        ->excludes(router_);
     add(
         group, "--logit-cap", "X",
         [this](const std::string& s) { t_.logit_cap = real_float("--logit-cap", s, not_negative_float); },
         "cap * tanh(affinity / cap) inside the score function; 0 = off")
-        ->default_str("0");
+        ->default_str("0")
+        ->excludes(router_);
+    add_flag(group, "--as-probabilities", o_.as_probabilities,
+             "affinities become softmaxes over the experts first, which\nare what tokens can be compared by")
+        ->excludes(router_);
   }
 
   void add_token_choice() {
     const char* group = "Token choice";
-    CLI::Option* top_k = add_count(group, "--top-k", o_.choice.top_k, 1, "K, experts per token")->default_str("2");
+    CLI::Option* top_k = add(
+        group, "--top-k", "N",
+        [this](const std::string& s) {
+          t_.top_k = static_cast<std::int32_t>(whole_number("--top-k", s, 1, largest_int32));
+        },
+        "K, experts per token");
+    top_k->default_str("2");
     CLI::Option* groups = add_count(group, "--groups", t_.groups, 1, "choose inside the best of N equal groups");
     CLI::Option* top_groups = add_count(group, "--top-groups", t_.top_groups, 1, "how many groups are kept");
     groups->needs(top_groups);
@@ -179,24 +213,36 @@ class command_line {
     CLI::Option* ranks = add(
         group, "--ranks", "R0,R1,..", [this](const std::string& s) { o_.ranks = rank_list("--ranks", s); },
         "positions of the descending order (0 = best) instead of\nthe K best; K is their count");
-    top_p->excludes(groups);
-    ranks->excludes(groups)->excludes(top_p)->excludes(top_k);
-    add_file(group, "--bias", o_.bias, "correction bias [E], added for the selection only");
-    add_flag(group, "--renormalize", o_.choice.renormalize, "divide a token's weights by their sum");
+    CLI::Option* above = add(
+        group, "--above", "X", [this](const std::string& s) { t_.above = real_float("--above", s, any_float); },
+        "the K best of the experts with an affinity above X");
+    top_p->excludes(groups)->excludes(router_);
+    ranks->excludes(groups)->excludes(top_p)->excludes(top_k)->excludes(router_);
+    above->excludes(groups)->excludes(top_p)->excludes(ranks)->excludes(router_);
+    groups->excludes(router_);
+    add_count(group, "--sinkhorn", o_.sinkhorn_iterations, 1,
+              "choose by affinity + a bias that evens out the experts,\nmade by N iterations of Sinkhorn")
+        ->excludes(router_);
+    add_file(group, "--bias", o_.bias, "correction bias [E], added for the selection only")->excludes("--sinkhorn");
+    add_flag(group, "--renormalize", o_.choice.renormalize, "divide a token's weights by their sum")->excludes(router_);
     add(
         group, "--scale", "X",
         [this](const std::string& s) { o_.choice.routed_scaling_factor = real_float("--scale", s, any_float); },
         "then multiply them by this")
-        ->default_str("1");
-    add_name(group, "--missing", t_.missing, {"minus-one", "lowest-ids"}, "id of a slot that finds no expert");
+        ->default_str("1")
+        ->excludes(router_);
+    add_name(group, "--missing", t_.missing, {"minus-one", "lowest-ids"}, "id of a slot that finds no expert")
+        ->excludes("--sinkhorn");
   }
 
   void add_merge_and_capacity() {
     const char* group = "Merge";
     add_name(group, "--merge", t_.merge, {"restricted", "intersection", "union", "token-only", "expert-only"},
-             "how the tokens' and the experts' choice meet");
+             "how the tokens' and the experts' choice meet")
+        ->excludes(router_);
     add_count(group, "--expert-capacity", o_.expert_capacity, 0,
-              "tokens that an expert chooses, where the merge asks it [as --capacity says]");
+              "tokens that an expert chooses, where the merge asks it [as --capacity says]")
+        ->excludes(router_);
 
     group = "Capacity (after the merge)";
     add(
@@ -208,7 +254,8 @@ class command_line {
         "mass:RHO          the fewest best that hold the share RHO of the expert's affinity mass\n"
         "bound             the lower bound at the batch's largest chosen affinity\n"
         "bound:DELTA       the lower bound at DELTA\n"
-        "per-expert:FILE   int32 [E]");
+        "per-expert:FILE   int32 [E]")
+        ->excludes(router_);
     add(
         group, "--capacity-factor", "F",
         [this](const std::string& s) { t_.capacity_factor = real_number("--capacity-factor", s, not_negative); },
@@ -217,8 +264,10 @@ class command_line {
     add_count(group, "--capacity-floor", t_.capacity_floor, 0, "lower end of bound")->default_str("1");
     add_count(group, "--capacity-cap", o_.prune.capacity_cap, 0, "no expert gets a larger capacity [none]");
     add_flag(group, "--shared-capacity", o_.prune.shared, "the largest capacity holds for every expert");
-    add_name(group, "--drop", t_.drop, {"affinity", "position", "slot-major", "batch-prioritized"},
-             "who comes first where an expert is full (mass always cuts by affinity)");
+    add_name(group, "--drop", t_.drop,
+             {"affinity", "position", "slot-major", "batch-prioritized", "slot-major-prioritized"},
+             "who comes first where an expert is full (mass always cuts by affinity)")
+        ->excludes(router_);
     add_flag(group, "--renormalize-kept", o_.prune.renormalize, "divide a token's kept weights by their sum");
   }
 
@@ -266,6 +315,7 @@ class command_line {
 
   options& o_;
   texts t_;
+  CLI::Option* router_ = nullptr;
   CLI::App app_{"Routes the tokens of a mixture-of-experts layer: affinity, token choice, merge, capacity, plan.",
                 "resonance-route"};
 };

@@ -24,22 +24,25 @@ using metric_policy = std::variant<resonance::affinity::dot, resonance::affinity
 using score_policy =
     std::variant<resonance::affinity::identity, resonance::affinity::softmax, resonance::affinity::softmax_over_chosen,
                  resonance::affinity::sigmoid, resonance::affinity::sqrt_softplus, resonance::affinity::relu_softmax>;
-using selection_policy = std::variant<resonance::token_choice::top_k, resonance::token_choice::grouped_top_k,
-                                      resonance::token_choice::top_p, resonance::token_choice::rank_set>;
+using selection_policy =
+    std::variant<resonance::token_choice::top_k, resonance::token_choice::grouped_top_k, resonance::token_choice::top_p,
+                 resonance::token_choice::rank_set, resonance::token_choice::threshold>;
 using merge_policy =
     std::variant<resonance::merge::restricted, resonance::merge::intersection, resonance::merge::union_,
                  resonance::merge::token_only, resonance::merge::expert_only>;
 using capacity_rule =
     std::variant<resonance::prune::unlimited, resonance::prune::fixed, resonance::prune::factor,
                  resonance::prune::lower_bound, resonance::prune::affinity_mass, resonance::prune::per_expert>;
-using drop_order = std::variant<resonance::prune::affinity_order, resonance::prune::position,
-                                resonance::prune::slot_major, resonance::prune::batch_prioritized>;
+using drop_order =
+    std::variant<resonance::prune::affinity_order, resonance::prune::position, resonance::prune::slot_major,
+                 resonance::prune::batch_prioritized, resonance::prune::slot_major_prioritized>;
 
 //! Everything that the command line says. Arrays that a policy points to (ranks, bias, capacities, the expert map) are
 //! bound to it when they have been read.
 struct options {
   // Files; empty = not given.
   std::string hidden, gate, logits, token_norms, gate_norms, slice_weights, bias, capacities, expert_map;
+  std::string modalities, expert_modalities;
   std::string out, json;
 
   std::int64_t experts = 0;      // 0 = as the gate or the logits say
@@ -52,6 +55,11 @@ struct options {
   capacity_rule capacity;
   drop_order drop;
   std::vector<std::int32_t> ranks;
+  std::string router_metric;             // of a router that asks for one
+  bool as_probabilities = false;         // affinities are softmaxed before anything compares them
+  bool capacity_by_modality = false;     // a factor counts the tokens and the experts of a modality
+  bool every_expert = false;             // K = E
+  std::int32_t sinkhorn_iterations = 0;  // 0 = no balancing
   resonance::token_choice::options choice;
   resonance::prune::options prune;
   resonance::plan::options plan;

@@ -2,6 +2,7 @@
 #include "resonance_route/policies.hpp"
 
 #include "resonance_route/numbers.hpp"
+#include "resonance_route/routers.hpp"
 
 namespace route_cli {
 namespace {
@@ -53,7 +54,6 @@ void choose_score(const texts& t, options& o) {
 }
 
 void choose_selection(const texts& t, options& o) {
-  if (t.missing == "lowest-ids") o.choice.missing = token_choice::missing_choice::lowest_ids;
   if (t.groups > 0) {
     if (t.top_groups > t.groups)
       throw failure("--top-groups: " + std::to_string(t.top_groups) + " exceeds --groups " + std::to_string(t.groups));
@@ -64,6 +64,7 @@ void choose_selection(const texts& t, options& o) {
     o.selection = grouped;
   }
   if (t.top_p) o.selection = token_choice::top_p{*t.top_p};
+  if (t.above) o.selection = token_choice::threshold{*t.above};
   if (!o.ranks.empty()) {
     o.choice.top_k = static_cast<std::int32_t>(o.ranks.size());
     o.selection = token_choice::rank_set{};
@@ -126,11 +127,38 @@ void choose_drop_order(const texts& t, options& o) {
   if (t.drop == "position") o.drop = prune::position{};
   if (t.drop == "slot-major") o.drop = prune::slot_major{};
   if (t.drop == "batch-prioritized") o.drop = prune::batch_prioritized{};
+  if (t.drop == "slot-major-prioritized") o.drop = prune::slot_major_prioritized{};
+}
+
+// A router of the catalogue brings its policies; what was given beside it stays.
+void choose_router(const texts& t, options& o) {
+  const resonance::prune::options given = o.prune;
+  const token_choice::missing_choice missing = o.choice.missing;
+  apply_router(t.router, o);
+  o.choice.missing = missing;
+  o.prune.shared = given.shared;
+  o.prune.capacity_cap = given.capacity_cap;
+  o.prune.renormalize = given.renormalize;
+  texts metric = t;
+  metric.metric = o.router_metric;
+  choose_metric(metric, o);
+  if (t.top_k) o.choice.top_k = *t.top_k;
+  if (std::holds_alternative<prune::lower_bound>(o.capacity)) o.capacity = bound_of(t, o);
+  const std::string name = "--router " + t.router;
+  if (o.capacity_by_modality && o.modalities.empty())
+    throw failure(name + ": needs --modalities and --expert-modalities");
+  if (o.sinkhorn_iterations > 0 && !o.bias.empty()) throw failure(name + ": makes its own --bias");
 }
 
 }  // namespace
 
 void choose_policies(const texts& t, options& o) {
+  if (t.missing == "lowest-ids") o.choice.missing = token_choice::missing_choice::lowest_ids;
+  o.choice.top_k = t.top_k.value_or(2);
+  if (!t.router.empty()) {
+    choose_router(t, o);
+    return;
+  }
   choose_metric(t, o);
   choose_score(t, o);
   choose_selection(t, o);

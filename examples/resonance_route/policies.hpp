@@ -12,11 +12,14 @@ namespace route_cli {
 
 //! Options that mean something only together. "" or nothing = not given.
 struct texts {
+  std::string router;
   std::string metric, score = "softmax", merge = "restricted", capacity = "unlimited", drop = "affinity";
   std::string group_score = "sum2", missing = "minus-one";
   float temperature = 1.0f, logit_cap = 0.0f;
   std::int32_t groups = 0, top_groups = 0;
   std::optional<double> top_p, capacity_factor;
+  std::optional<float> above;
+  std::optional<std::int32_t> top_k;
   std::int64_t capacity_floor = -1;
 };
 

@@ -1,10 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+
 #include "resonance_route/run.hpp"
 
 namespace route_cli {
 namespace {
 
 namespace affinity = resonance::affinity;
+
+void leave_out_other_modalities(const inputs& in, routing& r) {
+  const auto experts = static_cast<std::size_t>(r.experts);
+  for (std::size_t pair = 0; pair < r.affinity.size(); ++pair)
+    if (in.modalities[pair / experts] != in.expert_modalities[pair % experts]) r.affinity[pair] = -HUGE_VALF;
+}
+
+void make_probabilities(const resonance::thread_pool& pool, routing& r) {
+  const std::vector<float> logits = r.affinity;
+  require(affinity::host_scores(pool, affinity::softmax{},
+                                resonance::matrix_view<const float>(logits.data(), r.tokens, r.experts),
+                                resonance::matrix_view<float>(r.affinity.data(), r.tokens, r.experts)));
+}
 
 template <class Metric, class Input>
 void score(const resonance::thread_pool& pool, const Metric& metric, const Input& input, routing& r) {
@@ -56,6 +71,8 @@ void score_pairs(const resonance::thread_pool& pool, const options& o, const inp
         }
       },
       o.metric);
+  if (!in.modalities.empty()) leave_out_other_modalities(in, r);
+  if (o.as_probabilities) make_probabilities(pool, r);
 }
 
 }  // namespace route_cli
