@@ -50,8 +50,10 @@
 #include <resonance/prune/block_prune_call.cuh>
 #include <resonance/prune/device_expert_capacities.cuh>
 #include <resonance/prune/device_prune.cuh>
+#include <resonance/prune/device_prune_choices.cuh>
 #include <resonance/prune/kernel_expert_capacities.cuh>
 #include <resonance/prune/kernel_prune.cuh>
+#include <resonance/prune/kernel_prune_choices.cuh>
 #include <resonance/route/block_route.cuh>
 #include <resonance/route/block_route_steps.cuh>
 #include <resonance/route/device_fused.cuh>

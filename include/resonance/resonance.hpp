@@ -32,9 +32,11 @@
 #include <resonance/plan/host_plan.hpp>
 #include <resonance/plan/plan.hpp>
 #include <resonance/prune/capacity.hpp>
+#include <resonance/prune/choice_rules.hpp>
 #include <resonance/prune/drop_order.hpp>
 #include <resonance/prune/host_expert_capacities.hpp>
 #include <resonance/prune/host_prune.hpp>
+#include <resonance/prune/host_prune_choices.hpp>
 #include <resonance/prune/options.hpp>
 #include <resonance/route/host_route.hpp>
 #include <resonance/route/options.hpp>

@@ -87,6 +87,9 @@ resonance_mutant(merge_offset_read_after_it_moved PROGRAM simt/merge/device_merg
 resonance_mutant(prune_keeps_one_too_many PROGRAM simt/prune/device_prune_test.cpp BY value
                  FILTER DevicePrune.OneExpertMayHoldAllAssignments FILE prune/block_prune.cuh
                  FIND "decide(slot, rank >= 0 && rank < limit)" REPLACE "decide(slot, rank >= 0 && rank <= limit)")
+resonance_mutant(prune_choices_counts_one_block_only PROGRAM simt/prune/device_prune_choices_test.cpp BY value
+                 FILTER DevicePruneChoices.HasTheHostsBits FILE prune/kernel_prune_choices.cuh
+                 FIND "i < blocks; i += Threads" REPLACE "i < 1; i += Threads")
 
 set(group PROGRAM simt/core/device_group_test.cpp FILE core/block_group.cuh)
 resonance_mutant(group_equal_experts_backward ${group} BY value

@@ -23,6 +23,7 @@ TAKEN_BY = {
     "merge": ("merge", ["device_merge"]),
     "capacity": ("capacity rule", ["device_prune", "device_expert_capacities"]),
     "drop_order": ("drop order", ["device_prune"]),
+    "choice_rule": ("choice rule", ["device_prune_choices"]),
 }
 # Tests call the route through the router's backend, which the header declares.
 NAMED_AS = {"device_route": r"device_route\.cuh"}

@@ -17,6 +17,7 @@ struct token_choice {};
 struct merge {};
 struct capacity {};
 struct drop_order {};
+struct choice_rule {};
 }  // namespace stages
 
 //! Over what a score function's exponentials are normalized.

@@ -3,9 +3,11 @@
 // low occupancy: kernel_expert_capacities: eight columns staged in shared memory: the table is read once
 // low occupancy: kernel_prune: a block per expert, keys ranked in shared memory; seldom fills the card
 #include <resonance/prune/capacity.hpp>
+#include <resonance/prune/choice_rules.hpp>
 #include <resonance/prune/drop_order.hpp>
 #include <resonance/prune/kernel_expert_capacities.cuh>
 #include <resonance/prune/kernel_prune.cuh>
+#include <resonance/prune/kernel_prune_choices.cuh>
 
 #include "built.hpp"
 
@@ -22,4 +24,7 @@ RESONANCE_BUILT(detail::kernel_prune<detail::prune_threads, prune::factor, prune
 RESONANCE_BUILT(detail::kernel_expert_capacity<detail::prune_threads, prune::affinity_mass>);
 RESONANCE_BUILT(detail::kernel_cut_shared<detail::prune_threads, prune::affinity_mass, prune::affinity_order>);
 RESONANCE_BUILT(detail::kernel_renormalize<detail::prune_threads>);
+RESONANCE_BUILT(detail::kernel_prune_choices<detail::prune_choices_threads, prune::weight_ratio>);
+RESONANCE_BUILT(detail::kernel_prune_choices<detail::prune_choices_threads, prune::sensitivity>);
+RESONANCE_BUILT(detail::kernel_sum_counts<detail::prune_choices_threads>);
 RESONANCE_BUILT(prune::kernel_expert_capacities<resonance::column_threads, prune::affinity_mass>);
