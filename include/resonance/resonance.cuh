@@ -49,11 +49,16 @@
 #include <resonance/prune/block_prune.cuh>
 #include <resonance/prune/block_prune_call.cuh>
 #include <resonance/prune/device_expert_capacities.cuh>
+#include <resonance/prune/device_protect_tokens.cuh>
 #include <resonance/prune/device_prune.cuh>
 #include <resonance/prune/device_prune_choices.cuh>
+#include <resonance/prune/device_token_importance.cuh>
 #include <resonance/prune/kernel_expert_capacities.cuh>
+#include <resonance/prune/kernel_protect_tokens.cuh>
 #include <resonance/prune/kernel_prune.cuh>
 #include <resonance/prune/kernel_prune_choices.cuh>
+#include <resonance/prune/kernel_token_importance.cuh>
+#include <resonance/prune/warp_token_importance.cuh>
 #include <resonance/route/block_route.cuh>
 #include <resonance/route/block_route_steps.cuh>
 #include <resonance/route/device_fused.cuh>

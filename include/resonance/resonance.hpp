@@ -35,8 +35,10 @@
 #include <resonance/prune/choice_rules.hpp>
 #include <resonance/prune/drop_order.hpp>
 #include <resonance/prune/host_expert_capacities.hpp>
+#include <resonance/prune/host_protect_tokens.hpp>
 #include <resonance/prune/host_prune.hpp>
 #include <resonance/prune/host_prune_choices.hpp>
+#include <resonance/prune/host_token_importance.hpp>
 #include <resonance/prune/options.hpp>
 #include <resonance/route/host_route.hpp>
 #include <resonance/route/options.hpp>

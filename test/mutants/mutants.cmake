@@ -90,6 +90,9 @@ resonance_mutant(prune_keeps_one_too_many PROGRAM simt/prune/device_prune_test.c
 resonance_mutant(prune_choices_counts_one_block_only PROGRAM simt/prune/device_prune_choices_test.cpp BY value
                  FILTER DevicePruneChoices.HasTheHostsBits FILE prune/kernel_prune_choices.cuh
                  FIND "i < blocks; i += Threads" REPLACE "i < 1; i += Threads")
+resonance_mutant(prune_importance_of_earlier_queries PROGRAM simt/prune/device_token_importance_test.cpp BY value
+                 FILTER DeviceTokenImportance/0.HasTheHostsBits FILE prune/warp_token_importance.cuh
+                 FIND "query = key > first ? key : first" REPLACE "query = first")
 
 set(group PROGRAM simt/core/device_group_test.cpp FILE core/block_group.cuh)
 resonance_mutant(group_equal_experts_backward ${group} BY value
