@@ -9,9 +9,12 @@
 #include <resonance/affinity/warp_affinity.cuh>
 #include <resonance/affinity/warp_scores.cuh>
 #include <resonance/balance/block_balance.cuh>
+#include <resonance/balance/block_delta_quantile.cuh>
 #include <resonance/balance/device_balance.cuh>
+#include <resonance/balance/device_delta_quantile.cuh>
 #include <resonance/balance/device_sinkhorn.cuh>
 #include <resonance/balance/kernel_balance.cuh>
+#include <resonance/balance/kernel_delta_quantile.cuh>
 #include <resonance/core/block_columns.cuh>
 #include <resonance/core/block_group.cuh>
 #include <resonance/core/block_rank.cuh>

@@ -10,8 +10,10 @@
 #include <resonance/affinity/metrics.hpp>
 #include <resonance/affinity/score.hpp>
 #include <resonance/balance/host_balance.hpp>
+#include <resonance/balance/host_delta_quantile.hpp>
 #include <resonance/balance/host_sinkhorn.hpp>
 #include <resonance/balance/losses.hpp>
+#include <resonance/balance/moving_average.hpp>
 #include <resonance/balance/sinkhorn.hpp>
 #include <resonance/catalogue/capacity_routers.hpp>
 #include <resonance/catalogue/models.hpp>

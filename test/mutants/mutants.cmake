@@ -118,6 +118,9 @@ resonance_mutant(balance_probabilities_not_awaited PROGRAM simt/balance/device_b
                  FILTER DeviceBalanceOfTokens.IsTheSameUnderEverySchedule FILE balance/block_balance.cuh
                  FIND "sync_block();\n    for (std::int64_t e = block_thread(); e <= experts;"
                  REPLACE "for (std::int64_t e = block_thread(); e <= experts;")
+resonance_mutant(balance_quantile_one_rank_too_high PROGRAM simt/balance/device_delta_quantile_test.cpp BY value
+                 FILTER DeviceDeltaQuantile.HasTheHostsBits FILE balance/block_delta_quantile.cuh
+                 FIND "quantile_rank(q, count) + 1)" REPLACE "quantile_rank(q, count))")
 
 resonance_mutant(route_skips_a_token_per_turn PROGRAM simt/route/device_route_unpruned_test.cpp BY value
                  FILTER DeviceRouteUnpruned.ThePlanAloneTakesTwoLaunches FILE route/kernel_route_steps.cuh

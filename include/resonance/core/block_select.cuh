@@ -12,13 +12,6 @@
 
 RESONANCE_NAMESPACE_BEGIN
 
-//! A float whose order_key is `key`: the score itself, but +0 for -0 and the largest finite float for +inf.
-//! `key` is not never_chosen.
-RESONANCE_HOST_DEVICE inline float score_of_key(std::uint32_t key) {
-  constexpr std::uint32_t sign = 0x80000000u;
-  return detail::bits_float(key >= sign ? key - sign : (sign - key) | sign);
-}
-
 //! A goal of a selection: what a key weighs, and how much the selected keys must weigh together.
 //!
 //! A goal of your own has `weighs`, `weight(list, key)`, a non-negative integer, and `target(list, keys, total)`: 0

@@ -26,6 +26,13 @@ RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::uint32_t order_key(float score
   return nan_or_minus_infinity ? never_chosen : key;
 }
 
+//! A float whose order_key is `key`: the score itself, but +0 for -0 and the largest finite float for +inf.
+//! `key` is not never_chosen.
+RESONANCE_HOST_DEVICE inline float score_of_key(std::uint32_t key) {
+  constexpr std::uint32_t sign = 0x80000000u;
+  return detail::bits_float(key >= sign ? key - sign : (sign - key) | sign);
+}
+
 //! Key and index in one word: the largest word is the best pair, ties to the lower index. `index` < 2^32 - 1.
 RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::uint64_t pack_key(std::uint32_t key, std::uint32_t index) {
 #if defined(__CUDA_ARCH__)

@@ -4,7 +4,8 @@
 //! these.
 //!
 //! A token's leader is its first assigned slot, which is never given up. Every other assigned slot goes by its share:
-//! it is dropped iff share < bound. `bound` is asked once a call, `check` says what is wrong with the rule's parameters.
+//! it is dropped iff share < bound. `bound` is asked once a call, `check` says what is wrong with the rule's
+//! parameters.
 #ifndef RESONANCE_PRUNE_CHOICE_RULES_HPP
 #define RESONANCE_PRUNE_CHOICE_RULES_HPP
 
@@ -31,7 +32,8 @@ RESONANCE_HOST_DEVICE inline float weight_share(float weight, float whole) {
 }
 
 //! Drops slot k iff w_k / w_0 < mu.   (MC, arXiv 2410.06270, online pruning; there for top-2, here for every slot after
-//! the leader.) mu = 0 drops nothing, mu > 1 all but the leader. weight_share gives the ratios that mu is a quantile of.
+//! the leader.) mu = 0 drops nothing, mu > 1 all that weigh no more than the leader.
+//! weight_share gives the ratios that mu is a quantile of.
 struct weight_ratio {
   using stage = stages::choice_rule;
   static constexpr share_of measured_by = share_of::leader;

@@ -24,8 +24,8 @@ inline std::size_t device_token_importance_workspace_bytes(std::int64_t tokens) 
 
 //! Weighs every token of a sequence by its length and by the attention that it receives from later tokens.
 //!
-//! Equation   I_j = |t_j|_1 * (sum_{i=j..L-1} A_ij) / (L - j), i = query, j = key   MC, arXiv 2410.06270, online pruning
-//!            (reading: see host_token_importance)
+//! Equation   I_j = |t_j|_1 * (sum_{i=j..L-1} A_ij) / (L - j), i = query, j = key   MC, arXiv 2410.06270
+//!            (ODP; reading: see host_token_importance)
 //! Inputs     hidden Row[L,H] strided, attention Attention[L,L] strided, row = query, causal; in device memory
 //! Outputs    importance float[L]
 //! Contract   the host's bits; L is the number of tokens that there are

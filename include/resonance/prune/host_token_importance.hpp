@@ -27,8 +27,9 @@ inline std::size_t host_token_importance_workspace_bytes(std::int64_t tokens) {
 
 //! Weighs every token of a sequence by its length and by the attention that it receives from later tokens.
 //!
-//! Equation   I_j = |t_j|_1 * (sum_{i=j..L-1} A_ij) / (L - j), i = query, j = key   MC, arXiv 2410.06270, online pruning
-//!            (reading: attention received, averaged over the queries that there are; 0-based, so the last token has 1)
+//! Equation   I_j = |t_j|_1 * (sum_{i=j..L-1} A_ij) / (L - j), i = query, j = key   MC, arXiv 2410.06270
+//!            (ODP; reading: attention received, averaged over the queries that there are: L - j counts
+//!            from 0, so the last token has one, its own)
 //! Inputs     hidden Row[L,H] strided; attention Attention[L,L] strided, row = query, causal: columns past the row's
 //!            own are not read. For several heads, their average
 //! Outputs    importance float[L]; as [L,1] scores for one expert of capacity floor(0.02 L), expert choice protects the
