@@ -29,6 +29,9 @@
 #include <resonance/expert_choice/host_expert_choice.hpp>
 #include <resonance/merge/host_merge.hpp>
 #include <resonance/merge/policies.hpp>
+#include <resonance/offline/bit_allocation.hpp>
+#include <resonance/offline/cache_allocation.hpp>
+#include <resonance/offline/usage.hpp>
 #include <resonance/permute/host_permute.hpp>
 #include <resonance/permute/host_unpermute.hpp>
 #include <resonance/plan/host_plan.hpp>
