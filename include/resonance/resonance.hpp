@@ -15,7 +15,9 @@
 #include <resonance/balance/losses.hpp>
 #include <resonance/balance/moving_average.hpp>
 #include <resonance/balance/sinkhorn.hpp>
+#include <resonance/catalogue/adapmoe.hpp>
 #include <resonance/catalogue/capacity_routers.hpp>
+#include <resonance/catalogue/mc.hpp>
 #include <resonance/catalogue/models.hpp>
 #include <resonance/catalogue/moma.hpp>
 #include <resonance/config.hpp>
