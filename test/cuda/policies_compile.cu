@@ -109,6 +109,8 @@ template __global__ void capacities(const prune::unlimited, const prune::batch_f
                                     std::int64_t*);
 template __global__ void capacities(const prune::fixed, const prune::batch_facts, const std::int64_t*, std::int64_t*);
 template __global__ void capacities(const prune::factor, const prune::batch_facts, const std::int64_t*, std::int64_t*);
+template __global__ void capacities(const prune::heterogeneous_factor, const prune::batch_facts, const std::int64_t*,
+                                    std::int64_t*);
 template __global__ void capacities(const prune::lower_bound, const prune::batch_facts, const std::int64_t*,
                                     std::int64_t*);
 template __global__ void capacities(const prune::per_expert, const prune::batch_facts, const std::int64_t*,

@@ -57,6 +57,84 @@ TEST(CapacityRules, FactorRoundsUpAndSaturates) {
   }
 }
 
+// MoE++: C_full = gamma tau T / (tau N_full + N_other), C_other = gamma T / (tau N_full + N_other).
+TEST(CapacityRules, HeterogeneousFactorIsThePapers) {
+  const auto capacity = [](const prune::heterogeneous_factor& rule, std::int64_t tokens, std::int32_t expert) {
+    return rule.capacity(batch_of(tokens, 12, 2), expert, 0);
+  };
+  const prune::heterogeneous_factor paper{1.1, 0.75, 8, false};
+  EXPECT_EQ(capacity(paper, 4096, 0), 338);  // 337.92
+  EXPECT_EQ(capacity(paper, 4096, 7), 338);
+  EXPECT_EQ(capacity(paper, 4096, 8), 451);  // 450.56
+  EXPECT_EQ(capacity(paper, 4096, 11), 451);
+  EXPECT_EQ(capacity({1.1, 0.75, 8, true}, 4096, 7), 676);  // 675.84
+  EXPECT_EQ(capacity({1.1, 0.75, 8, true}, 4096, 8), 902);  // 901.12
+  EXPECT_EQ(capacity({1.0, 1.0, 8, false}, 12, 3), 1);      // exactly 1: not rounded up
+  EXPECT_EQ(capacity({1.0, 1.0, 8, false}, 13, 3), 2);
+  EXPECT_EQ(capacity(paper, 0, 8), 0);
+  EXPECT_EQ(capacity({1e18, 1.0, 8, true}, std::int64_t{1} << 40, 0), 9000000000000000000);
+}
+
+TEST(CapacityRules, HeterogeneousFactorMatchesTheReferenceAndItsIdentities) {
+  support::random_source random(33);
+  for (int round = 0; round < 2000; ++round) {
+    const auto tokens = static_cast<std::int64_t>(random.below(5000));
+    const auto experts = static_cast<std::int32_t>(random.between(1, 512));
+    const auto top_k = static_cast<std::int32_t>(random.between(1, 22));
+    const auto full = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(experts) + 1));
+    const prune::heterogeneous_factor rule{random.pick(std::vector<double>{0.5, 1.0, 1.1, random.uniform()}),
+                                           random.pick(std::vector<double>{0.1, 0.25, 0.5, 0.75, 1.0}), full,
+                                           random.coin()};
+    SCOPED_TRACE(::testing::Message() << tokens << " " << experts << " " << top_k << " " << full << " " << rule.tau);
+    reference::prune_options meaning;
+    meaning.capacity_factor = rule.capacity_factor;
+    meaning.tau = rule.tau;
+    meaning.full_experts = static_cast<std::size_t>(full);
+    meaning.counts_k = rule.counts_k;
+    const prune::batch_facts batch = batch_of(tokens, experts, top_k);
+    double sum = 0.0;
+    for (std::int32_t e = 0; e < experts; ++e) {
+      const double exact =
+          reference::heterogeneous_capacity(meaning, static_cast<std::size_t>(tokens), static_cast<std::size_t>(top_k),
+                                            static_cast<std::size_t>(experts), static_cast<std::size_t>(e));
+      EXPECT_EQ(rule.capacity(batch, e, 0), static_cast<std::int64_t>(std::ceil(exact)));
+      sum += exact;
+    }
+    // Before rounding they add up to gamma T, and each is raised by less than one.
+    const double all = rule.capacity_factor * static_cast<double>(tokens) * (rule.counts_k ? top_k : 1);
+    EXPECT_NEAR(sum, all, 1e-9 * all);
+    std::int64_t rounded = 0;
+    for (std::int32_t e = 0; e < experts; ++e) rounded += rule.capacity(batch, e, 0);
+    EXPECT_GE(static_cast<double>(rounded), all * (1.0 - 1e-12));
+    EXPECT_LT(static_cast<double>(rounded), all * (1.0 + 1e-12) + experts);
+    // tau is the ratio of the two capacities.
+    if (full > 0 && full < experts && tokens > 0) {
+      const prune::batch_facts large = batch_of(std::int64_t{1} << 40, experts, top_k);
+      EXPECT_NEAR(static_cast<double>(rule.capacity(large, 0, 0)) / rule.capacity(large, experts - 1, 0), rule.tau,
+                  1e-5);
+    }
+    // tau = 1 with counts_k is the plain factor.
+    const prune::heterogeneous_factor plain{rule.capacity_factor, 1.0, full, true};
+    EXPECT_EQ(plain.capacity(batch, 0, 0), prune::factor{rule.capacity_factor}.capacity(batch, 0, 0));
+  }
+}
+
+// The share of the work that full experts keep: MoE++'s complexity ratio.
+TEST(CapacityRules, HeterogeneousFactorKeepsThePapersShareOfFullExperts) {
+  using prune::heterogeneous_factor;
+  EXPECT_NEAR(heterogeneous_factor::full_share(0.75, 8, 4), 0.6, 1e-15);
+  EXPECT_NEAR(heterogeneous_factor::full_share(0.1, 8, 4), 0.167, 5e-4);
+  EXPECT_NEAR(heterogeneous_factor::full_share(1.0, 8, 4), 0.667, 5e-4);
+  EXPECT_NEAR(heterogeneous_factor::full_share(0.75, 16, 4), 0.75, 1e-15);
+  EXPECT_NEAR(heterogeneous_factor::full_share(0.75, 32, 8), 0.75, 1e-15);
+  // and that is what the capacities say.
+  const heterogeneous_factor rule{1.1, 0.1, 8, false};
+  const prune::batch_facts batch = batch_of(std::int64_t{1} << 40, 12, 2);
+  const double full = 8.0 * static_cast<double>(rule.capacity(batch, 0, 0));
+  const double others = 4.0 * static_cast<double>(rule.capacity(batch, 8, 0));
+  EXPECT_NEAR(full / (full + others), heterogeneous_factor::full_share(0.1, 8, 4), 1e-9);
+}
+
 TEST(CapacityRules, LowerBoundMatchesRemark7) {
   EXPECT_NEAR(prune::lower_bound::minimum(0.03, 4096, 8), 0.79, 0.005);
   EXPECT_NEAR(prune::lower_bound::minimum(0.05, 4096, 8), 21.1, 0.05);
@@ -138,7 +216,11 @@ TEST(CapacityRules, RefuseParametersOutsideTheirDomain) {
   for (double factor : {-1e-9, nan, infinity, 1.1e18}) {
     expect_refused(prune::factor{factor}, batch, "capacity_factor");
     expect_refused(prune::lower_bound{false, 0.0, 1, factor}, batch, "capacity_factor");
+    expect_refused(prune::heterogeneous_factor{factor, 0.75, 2, false}, batch, "capacity_factor");
   }
+  for (double tau : {0.0, -0.75, nan, infinity, 1.1e18})
+    expect_refused(prune::heterogeneous_factor{1.1, tau, 2, false}, batch, "tau");
+  for (std::int32_t full : {-1, 4}) expect_refused(prune::heterogeneous_factor{1.1, 0.75, full}, batch, "full_experts");
   for (double delta : {nan, infinity, -infinity}) expect_refused(prune::lower_bound{true, delta}, batch, "delta");
   expect_refused(prune::lower_bound{false, 0.0, -1}, batch, "floor");
   expect_refused(prune::lower_bound{}, batch_of(10, 3, 1, 0), "hidden");
@@ -154,6 +236,8 @@ TEST(CapacityRules, AcceptTheEndsOfTheirDomain) {
   EXPECT_TRUE(support::accepted(prune::unlimited{}.check(batch)));
   EXPECT_TRUE(support::accepted(prune::fixed{0}.check(batch)));
   EXPECT_TRUE(support::accepted(prune::factor{0.0}.check(batch)));
+  EXPECT_TRUE(support::accepted(prune::heterogeneous_factor{0.0, 1e-300, 0, false}.check(batch)));
+  EXPECT_TRUE(support::accepted(prune::heterogeneous_factor{1.1, 1.0, 3, true}.check(batch)));
   EXPECT_TRUE(support::accepted(prune::lower_bound{true, -3.0, 0, 0.0}.check(batch)));
   EXPECT_TRUE(support::accepted(prune::per_expert{zeros.data()}.check(batch)));
   EXPECT_TRUE(support::accepted(prune::affinity_mass{1.0}.check(batch)));

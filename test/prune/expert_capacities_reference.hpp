@@ -66,6 +66,11 @@ void expect_reference_capacities(support::random_source& random, const support::
   meaning.hidden = 64;
   meaning.delta_max = static_cast<double>(batch.delta_max);
   expect(prune::lower_bound{}, meaning);
+  meaning.rule = capacity_rule::heterogeneous_factor;
+  meaning.tau = 0.3;
+  meaning.full_experts = static_cast<std::size_t>(s.experts) / 2;
+  meaning.counts_k = true;
+  expect(prune::heterogeneous_factor{1.1, 0.3, s.experts / 2, true}, meaning);
   meaning.rule = capacity_rule::affinity_mass;
   meaning.rho = 0.7;
   expect(prune::affinity_mass{0.7}, meaning);

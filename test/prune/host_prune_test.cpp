@@ -91,6 +91,21 @@ TEST(HostPrune, Factor) {
   });
 }
 
+TEST(HostPrune, HeterogeneousFactor) {
+  on_batches(49, [](const merged_batch& batch) {
+    const std::size_t full = batch.choices.experts() * 2 / 3;
+    reference::prune_options meaning;
+    meaning.rule = capacity_rule::heterogeneous_factor;
+    meaning.capacity_factor = 0.9;
+    meaning.tau = 0.25;
+    meaning.full_experts = full;
+    for (const bool counts_k : {false, true}) {
+      meaning.counts_k = counts_k;
+      expect_rule(batch, prune::heterogeneous_factor{0.9, 0.25, static_cast<std::int32_t>(full), counts_k}, meaning);
+    }
+  });
+}
+
 TEST(HostPrune, LowerBound) {
   on_batches(44, [](const merged_batch& batch) {
     reference::prune_options meaning;

@@ -17,7 +17,7 @@
 
 namespace reference {
 
-enum class capacity_rule { unlimited, fixed, factor, lower_bound, affinity_mass, per_expert };
+enum class capacity_rule { unlimited, fixed, factor, lower_bound, affinity_mass, per_expert, heterogeneous_factor };
 enum class drop_order { affinity, position, slot_major, batch_prioritized, slot_major_prioritized };
 
 struct prune_options {
@@ -29,6 +29,9 @@ struct prune_options {
   std::size_t hidden = 0;               // lower_bound
   std::size_t floor = 1;                // lower_bound
   std::optional<double> delta_max;      // lower_bound: in place of the batch's largest delta
+  double tau = 1;                       // heterogeneous_factor
+  std::size_t full_experts = 0;         // heterogeneous_factor
+  bool counts_k = false;                // heterogeneous_factor
   std::optional<std::size_t> cap;       // every rule
   bool shared = false;
   drop_order order = drop_order::affinity;
@@ -53,6 +56,17 @@ inline double mass_of(double affinity, double largest_finite = FLT_MAX) {
 inline std::size_t factor_capacity(double factor, std::size_t tokens, std::size_t k, std::size_t experts) {
   return static_cast<std::size_t>(
       std::ceil(factor * static_cast<double>(tokens) * static_cast<double>(k) / static_cast<double>(experts)));
+}
+
+//! gamma * eta * T / (tau * N_full + N_other) before it is rounded up, eta = tau for a full expert and 1 for another;
+//! times K with counts_k (MoE++).
+inline double heterogeneous_capacity(const prune_options& options, std::size_t tokens, std::size_t k,
+                                     std::size_t experts, std::size_t expert) {
+  const double others = static_cast<double>(experts - options.full_experts);
+  const double weighted = std::fma(options.tau, static_cast<double>(options.full_experts), others);
+  const double eta = expert < options.full_experts ? options.tau : 1.0;
+  const double all = options.capacity_factor * eta * static_cast<double>(tokens);
+  return (options.counts_k ? all * static_cast<double>(k) : all) / weighted;
 }
 
 //! clamp(ceil(C_min), floor, min(T, ceil(cf*T*K/E))); the upper bound wins over the floor.
@@ -129,6 +143,9 @@ inline prune_result prune(const std::vector<assignment>& assignments, std::size_
       case capacity_rule::lower_bound: capacity = lower_bound_capacity(delta_max, tokens, k, experts, options); break;
       case capacity_rule::affinity_mass: capacity = mass_capacity(masses, options.rho); break;
       case capacity_rule::per_expert: capacity = options.per_expert[e]; break;
+      case capacity_rule::heterogeneous_factor:
+        capacity = static_cast<std::size_t>(std::ceil(heterogeneous_capacity(options, tokens, k, experts, e)));
+        break;
     }
     result.capacities.push_back(options.cap ? std::min(capacity, *options.cap) : capacity);
   }

@@ -74,6 +74,45 @@ struct factor {
   }
 };
 
+//! C_i = ceil(gamma * tau * T / D) for a full expert, ceil(gamma * T / D) for another, D = tau * N_full + N_other; T * K
+//! in place of T with counts_k.   (MoE++, arXiv 2410.07348: its FFN experts are full, its zero-computation ones are not)
+//! In double, products from left to right, D with one rounding. Before they are rounded up the capacities add up to
+//! gamma * T, whatever tau is: taken at its word, the paper has room for gamma / K of the assignments.
+struct heterogeneous_factor {
+  using stage = stages::capacity;
+  static constexpr bool by_mass = false;
+  static constexpr bool needs_delta_max = false;
+  double capacity_factor = 1.1;   //!< gamma >= 0, finite
+  double tau = 0.75;              //!< > 0, finite: a full expert's capacity over another's
+  std::int32_t full_experts = 0;  //!< N_full in [0, E]: the ids below it are full experts
+  bool counts_k = false;          //!< capacities for T * K assignments, as `factor` has them; the paper's are for T
+
+  constexpr status check(const batch_facts& batch) const {
+    return detail::checks{}
+        .also(factor{capacity_factor}.check(batch))
+        .in_range(tau > 0.0 && tau <= 1.0e18, "tau")
+        .in_range(full_experts >= 0 && full_experts <= batch.experts, "full_experts")
+        .result();
+  }
+
+  //! D: the experts, a full one counting as tau of another.
+  RESONANCE_HOST_DEVICE static double weighted_experts(double tau, std::int32_t full, std::int32_t others) {
+    return math::fma(tau, static_cast<double>(full), static_cast<double>(others));
+  }
+
+  //! Share of the capacity that full experts hold: their work, over that of as many tokens with full experts alone.
+  RESONANCE_HOST_DEVICE static double full_share(double tau, std::int32_t full, std::int32_t others) {
+    return tau * static_cast<double>(full) / weighted_experts(tau, full, others);
+  }
+
+  RESONANCE_HOST_DEVICE std::int64_t capacity(const batch_facts& batch, std::int32_t expert, std::int64_t) const {
+    const double share = expert < full_experts ? capacity_factor * tau : capacity_factor;
+    const double tokens = share * static_cast<double>(batch.tokens);
+    return detail::ceil_count((counts_k ? tokens * static_cast<double>(batch.top_k) : tokens) /
+                              weighted_experts(tau, full_experts, batch.experts - full_experts));
+  }
+};
+
 //! C_i = clamp(ceil(C_min), floor, min(T, ceil(cf*T*K/E))), C_min = (1/E) exp(H m^2 / (2 - m^2)).   (ETR Remark 7)
 //! m = max(0, largest affinity of the batch) (reading D1), or a given value (a quantile, a moving average). The upper
 //! end wins over the floor. m^2 >= 2, which no cosine reaches, gives the upper end.

@@ -14,7 +14,7 @@ struct options {
   bool shared = false;             //!< one C = max_i C_i for every expert (what drop-and-pad needs)
   std::int64_t capacity_cap = -1;  //!< C_i = min(C_i, cap) under every rule; -1 = no cap
   std::int64_t hidden = 0;         //!< H, for lower_bound
-  std::int32_t top_k = 0;          //!< K, for factor and lower_bound; 0 = assignments.slots_per_token
+  std::int32_t top_k = 0;          //!< K, for the rules that read it; 0 = assignments.slots_per_token
   //! [1] The batch's delta_max for the rules that read it, in the backend's memory; null = the largest affinity of the
   //! assignments. For merges that lose or add pairs: reading D1 means the pairs that the tokens chose.
   const float* delta_max = nullptr;

@@ -27,7 +27,7 @@ RESONANCE_NAMESPACE_BEGIN
 //! Metric     affinity::dot, cosine, grouped_average_cosine, grouped_average, logits, cosine_of_logits
 //! Selection  token_choice::top_k, grouped_top_k, top_p, rank_set, threshold
 //! Merge      merge::restricted, intersection, union_, token_only, expert_only
-//! Capacity   prune::unlimited, fixed, factor, lower_bound, affinity_mass, per_expert
+//! Capacity   prune::unlimited, fixed, factor, heterogeneous_factor, lower_bound, affinity_mass, per_expert
 //! Score      affinity::softmax, softmax_over_chosen, sigmoid, sqrt_softplus, relu_softmax, identity
 //! Order      prune::affinity_order, position, slot_major, batch_prioritized, slot_major_prioritized
 template <class Metric, class Selection, class Merge, class Capacity, class Score = affinity::softmax,

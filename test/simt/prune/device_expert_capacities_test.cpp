@@ -128,6 +128,7 @@ TEST(DeviceExpertCapacities, OfTheOtherRulesAreTheHosts) {
   const matrix_view<const float> affinity(values.data(), 33, 6);
   expect_as_host(prune::fixed{3}, affinity);
   expect_as_host(prune::factor{1.1}, affinity);
+  expect_as_host(prune::heterogeneous_factor{1.1, 0.75, 4, false}, affinity);
   expect_as_host(prune::lower_bound{}, affinity);
   const std::vector<std::int64_t> own = {0, 1, 2, 30, 40, 7};
   expect_as_host(prune::per_expert{own.data()}, affinity);
