@@ -60,6 +60,50 @@ TYPED_TEST(LoadFigures, TakeTheirKnownValues) {
   EXPECT_EQ(balance::max_over_mean_load(8, one.data()), 8.0);
 }
 
+// MoE++: L_b = sum_i eta_i f_i P_i.
+TYPED_TEST(LoadFigures, OfHeterogeneousExpertsAgreeWithTheReference) {
+  support::random_source random(103);
+  for (std::int32_t experts : {1, 6, 12, 20, 40, 257}) {
+    for (std::int32_t full : {0, experts / 3, experts}) {
+      SCOPED_TRACE(::testing::Message() << experts << " experts, full " << full);
+      std::vector<TypeParam> counts;
+      std::vector<std::size_t> plain;
+      for (std::int32_t e = 0; e < experts; ++e) {
+        plain.push_back(random.coin(0.3) ? 0 : random.below(1000));
+        counts.push_back(static_cast<TypeParam>(plain.back()));
+      }
+      const std::vector<double> probability = random_distribution(random, plain.size(), 0.2);
+      for (double tau : {0.1, 0.75, 1.0})
+        expect_close(balance::heterogeneous_balance_loss(tau, experts, full, 700, counts.data(), probability.data()),
+                     reference::heterogeneous_loss(plain, probability, tau, static_cast<std::size_t>(full), 700));
+    }
+  }
+}
+
+TYPED_TEST(LoadFigures, OfHeterogeneousExpertsAreTheStandardLossAtTauOne) {
+  support::random_source random(104);
+  constexpr std::int32_t experts = 12;
+  constexpr std::int64_t tokens = 500;
+  for (const std::int64_t top_k : {1, 2}) {
+    std::vector<TypeParam> counts(experts, 0);
+    for (std::int64_t slot = 0; slot < tokens * top_k; ++slot) ++counts[random.below(experts)];
+    const std::vector<double> probability = random_distribution(random, experts, 0.2);
+    const double standard = balance::load_balance_loss(1.0, experts, counts.data(), probability.data());
+    // f adds up to K: with K = 1 it is 1 / N of the standard loss.
+    expect_close(balance::heterogeneous_balance_loss(1.0, experts, 8, tokens, counts.data(), probability.data()),
+                 static_cast<double>(top_k) * standard / experts);
+  }
+}
+
+TYPED_TEST(LoadFigures, OfHeterogeneousExpertsTakeTheirKnownValues) {
+  const std::vector<TypeParam> counts = {3, 1, 4, 0};
+  const std::vector<double> probability = {0.5, 0.25, 0.125, 0.125};
+  // (3 * .5 + 1 * .25) / 4 + tau * (4 * .125 + 0) / 4
+  EXPECT_DOUBLE_EQ(balance::heterogeneous_balance_loss(0.5, 4, 2, 4, counts.data(), probability.data()), 0.5);
+  EXPECT_DOUBLE_EQ(balance::heterogeneous_balance_loss(0.5, 4, 4, 4, counts.data(), probability.data()), 0.5625);
+  EXPECT_EQ(balance::heterogeneous_balance_loss(0.5, 4, 2, 0, counts.data(), probability.data()), 0.0);
+}
+
 // vector<bool> has no bool* to hand out.
 std::unique_ptr<bool[]> flags_of(const std::vector<bool>& local) {
   std::unique_ptr<bool[]> flags(new bool[local.size()]);

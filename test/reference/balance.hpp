@@ -47,6 +47,16 @@ inline double auxiliary_loss(const std::vector<double>& share, const std::vector
   return alpha * static_cast<double>(share.size()) * sum;
 }
 
+//! sum_i eta_i f_i P_i, eta = 1 below full_experts, tau from there on; f_i = count / tokens (MoE++).
+inline double heterogeneous_loss(const std::vector<std::size_t>& counts, const std::vector<double>& probability,
+                                 double tau, std::size_t full_experts, std::size_t tokens) {
+  double sum = 0;
+  for (std::size_t e = 0; tokens > 0 && e < counts.size(); ++e)
+    sum +=
+        (e < full_experts ? 1.0 : tau) * static_cast<double>(counts[e]) / static_cast<double>(tokens) * probability[e];
+  return sum;
+}
+
 //! Mean over tokens of logsumexp(logits)^2; NaN and -inf are left out, and a row without any other value adds 0.
 inline double z_loss(const matrix& logits, double largest_finite = FLT_MAX) {
   double sum = 0;

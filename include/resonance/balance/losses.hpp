@@ -29,6 +29,27 @@ RESONANCE_HOST_DEVICE double load_balance_loss(double alpha, std::int32_t expert
   return total > 0.0 ? alpha * static_cast<double>(experts) * sum / total : 0.0;
 }
 
+//! The load-balance loss of experts that cost differently: full ones, and others that are loaded 1 / tau as much.
+//!
+//! Equation   L_b = sum_i eta_i f_i P_i, eta = 1 for full experts, tau for the others, f_i = tokens_per_expert[i] /
+//!            tokens   MoE++, arXiv 2410.07348; its factor beta is the caller's
+//! Inputs     tokens_per_expert int[E], mean_probability double[E] (host_router_statistics); tokens T: f adds up to K,
+//!            where load_balance_loss divides by T * K
+//!            full_experts: the ids below it are full, the others (zero-computation) are not
+//! Contract   tau = 1: K / E times load_balance_loss(1, ...), up to rounding; 0 without tokens
+template <class Count>
+RESONANCE_HOST_DEVICE double heterogeneous_balance_loss(double tau, std::int32_t experts, std::int32_t full_experts,
+                                                        std::int64_t tokens, const Count* tokens_per_expert,
+                                                        const double* mean_probability) {
+  double full = 0.0;
+  double others = 0.0;
+  for (std::int32_t e = 0; e < experts; ++e) {
+    double& sum = e < full_experts ? full : others;
+    sum = math::fma(static_cast<double>(tokens_per_expert[e]), mean_probability[e], sum);
+  }
+  return tokens > 0 ? math::fma(tau, others, full) / static_cast<double>(tokens) : 0.0;
+}
+
 //! The locality loss: how far the batch's distribution over experts is from a fully local one.
 //!
 //! Equation   L_loc = mu * sum_i D_c(i) ln(D_c(i) / D_l(i)), D_l = (1 - eps) / |L| on local experts, eps / (E - |L|)
