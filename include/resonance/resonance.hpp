@@ -36,6 +36,7 @@
 #include <resonance/offline/usage.hpp>
 #include <resonance/permute/host_permute.hpp>
 #include <resonance/permute/host_unpermute.hpp>
+#include <resonance/permute/in_place_experts.hpp>
 #include <resonance/plan/host_plan.hpp>
 #include <resonance/plan/plan.hpp>
 #include <resonance/prune/capacity.hpp>

@@ -113,6 +113,15 @@ resonance_mutant(unpermute_adds_backward PROGRAM simt/permute/device_unpermute_t
                  FILTER DeviceUnpermute/0.HasTheHostsBits FILE permute/warp_unpermute.cuh
                  FIND "for (int k = 0; k < count; k += at_once) {"
                  REPLACE "for (int k = (count - 1) / at_once * at_once; k >= 0; k -= at_once) {")
+resonance_mutant(unpermute_constants_before_inputs PROGRAM simt/permute/in_place_experts_test.cpp BY value
+                 FILTER DeviceInPlaceExperts/0.HaveTheHostsBits FILE permute/warp_unpermute.cuh
+                 FIND "lane_id() / per_slot, lane_id() % per_slot"
+                 REPLACE "lane_id() / per_slot, per_slot - 1 - lane_id() % per_slot")
+resonance_mutant(unpermute_entry_of_no_constant PROGRAM simt/permute/in_place_experts_test.cpp
+                 SANITIZER address BY address FILTER DeviceInPlaceExperts/0.PassOverWhatIsNotThere
+                 FILE permute/warp_unpermute.cuh
+                 FIND "if (entry >= in_place::copy || n >= experts.constants.rows)"
+                 REPLACE "if (entry >= in_place::copy)")
 
 resonance_mutant(balance_probabilities_not_awaited PROGRAM simt/balance/device_balance_test.cpp BY value
                  FILTER DeviceBalanceOfTokens.IsTheSameUnderEverySchedule FILE balance/block_balance.cuh

@@ -95,10 +95,15 @@ struct planned {
   std::vector<Index> sorted_token_ids, inverse;
   resonance::assignment_view assignments;
 
-  planned(const support::random_choices& c, std::size_t tile_tokens) : assignments(c.view()) {
+  //! expert_map: as plan::options has it, entries from 0 to num_local - 1 being local; empty: every expert is.
+  planned(const support::random_choices& c, std::size_t tile_tokens, const std::vector<std::int32_t>& expert_map = {},
+          std::size_t num_local = 0)
+      : assignments(c.view()) {
     reference::plan_options o;
     o.experts = c.experts();
     o.tile_tokens = tile_tokens;
+    o.expert_map = expert_map;
+    o.num_local = num_local;
     plan = reference::plan(c.reference_ids(), o);
     sorted_token_ids.assign(plan.sorted_token_ids.begin(), plan.sorted_token_ids.end());
     inverse.assign(plan.inverse.values.begin(), plan.inverse.values.end());

@@ -10,6 +10,7 @@
 #include <resonance/core/std.hpp>
 #include <resonance/core/vector_io.cuh>
 #include <resonance/core/views.hpp>
+#include <resonance/permute/in_place_experts.hpp>
 #include <resonance/permute/kernel_permute.cuh>
 #include <resonance/permute/kernel_unpermute.cuh>
 #include <resonance/permute/row_plan.hpp>
@@ -19,16 +20,22 @@ RESONANCE_NAMESPACE_BEGIN
 namespace detail {
 RESONANCE_ARCH_NAMESPACE_BEGIN
 
-template <int Elements, class Row, class Index>
-status launch_unpermute(const device_stream& on, const matrix_view<const Row>& permuted,
-                        const permute::row_plan<Index>& plan, const matrix_view<Row>& y, permute::no_slot without,
-                        const matrix_view<const Row>& x) {
-  const row_shares shares(divide_up(y.cols, unpermute_piece<Row, Elements>), unpermute_threads);
-  const std::int64_t items = y.rows * shares.blocks;
-  const status fits = checks{}.fits(items <= most_blocks, "y").result();
-  if (!fits.ok()) return fits;
-  return launch(on, {items, shares.threads(), 0}, kernel_unpermute<unpermute_threads, Elements, Row, Index>, permuted,
-                plan, on.num_tokens, shares, y, without, x);
+//! Launches by the elements that an access moves: start(constant of Elements, items, shares).
+template <class Row, class Start>
+status launch_unpermute(std::uint64_t bits, const matrix_view<Row>& y, const Start& start) {
+  const auto launch_by = [&](auto elements) {
+    const row_shares shares(divide_up(y.cols, unpermute_piece<Row, decltype(elements)::value>), unpermute_threads);
+    const std::int64_t items = y.rows * shares.blocks;
+    const status fits = checks{}.fits(items <= most_blocks, "y").result();
+    return fits.ok() ? start(elements, launch_shape{items, shares.threads(), 0}, shares) : fits;
+  };
+  const int bytes =
+      packet_bytes_for(bits | alignment_bits(y.data, y.stride) | static_cast<std::uint64_t>(y.cols) * sizeof(Row));
+  if constexpr (widest_packet % sizeof(Row) == 0 && sizeof(Row) < widest_packet)
+    if (bytes >= 16) return launch_by(std::integral_constant<int, static_cast<int>(16 / sizeof(Row))>{});
+  if constexpr (sizeof(Row) < 4 && 4 % sizeof(Row) == 0)
+    if (bytes >= 4) return launch_by(std::integral_constant<int, static_cast<int>(4 / sizeof(Row))>{});
+  return launch_by(std::integral_constant<int, 1>{});
 }
 
 RESONANCE_ARCH_NAMESPACE_END
@@ -56,17 +63,42 @@ status device_unpermute(const device_stream& on, matrix_view<const as_deduced<Ro
                         matrix_view<const as_deduced<Row>> x = {}) {
   const status checked = detail::check_unpermute(plan.check_device(), permuted, plan, y, without, x);
   if (!checked.ok() || y.cols == 0) return checked;
-  std::uint64_t bits = alignment_bits(permuted.data, permuted.stride) | alignment_bits(y.data, y.stride) |
-                       static_cast<std::uint64_t>(y.cols) * sizeof(Row);
+  std::uint64_t bits = alignment_bits(permuted.data, permuted.stride);
   if (without == no_slot::passthrough) bits |= alignment_bits(x.data, x.stride);
-  const int bytes = packet_bytes_for(bits);
-  if constexpr (widest_packet % sizeof(Row) == 0 && sizeof(Row) < widest_packet)
-    if (bytes >= 16)
-      return detail::launch_unpermute<static_cast<int>(16 / sizeof(Row))>(on, permuted, plan, y, without, x);
-  if constexpr (sizeof(Row) < 4 && 4 % sizeof(Row) == 0)
-    if (bytes >= 4)
-      return detail::launch_unpermute<static_cast<int>(4 / sizeof(Row))>(on, permuted, plan, y, without, x);
-  return detail::launch_unpermute<1>(on, permuted, plan, y, without, x);
+  return detail::launch_unpermute(bits, y, [&](auto elements, const auto& shape, const auto& shares) {
+    const auto kernel = detail::kernel_unpermute<detail::unpermute_threads, decltype(elements)::value, Row, Index>;
+    return detail::launch(on, shape, kernel, permuted, plan, on.num_tokens, shares, y, without, x);
+  });
+}
+
+//! Sums the rows of every token's slots, weighted, in slot order, and what experts without rows make of the token.
+//!
+//! Equation   host_unpermute's of in_place_experts
+//! Inputs     permuted Row[P,H] strided; plan (assignments.ids int32[slots]; weights float[slots], null = all ones)
+//!            experts: expert_map int32[E], the plan's; x Row[T,H], constants Row[N,H], mixing float[T,2N] strided; all
+//!            in device memory
+//! Outputs    y Row[T,H] strided; must not overlap permuted or constants; may be x. Rows of tokens that are not there
+//!            (device_stream::num_tokens) stay untouched
+//! Contract   host_unpermute's bits; a NaN is a NaN, its payload the machine's. expert_map is not checked: an entry of
+//!            a constant expert >= N adds nothing
+//! Errors     host_unpermute's, but for expert_map; index_overflow (y: more than 2^31 blocks); launch_failed
+//! Resources  1 launch, no workspace
+//! Cost       a read of x_t per slot in place, of v_n per constant one, else as above; ids, entries, row numbers,
+//!            weights and logits are 24 bytes per slot and 512 bytes of row
+//! Example    test/simt/permute/in_place_experts_test.cpp
+template <class Row, class Index>
+status device_unpermute(const device_stream& on, matrix_view<const as_deduced<Row>> permuted,
+                        const row_plan<Index>& plan, const in_place_experts<Row>& experts, matrix_view<Row> y) {
+  const status checked = detail::check_unpermute(plan.check_device(), permuted, plan, experts, true, y);
+  if (!checked.ok() || y.cols == 0) return checked;
+  std::uint64_t bits =
+      alignment_bits(permuted.data, permuted.stride) | alignment_bits(experts.x.data, experts.x.stride);
+  if (experts.constants.rows > 0) bits |= alignment_bits(experts.constants.data, experts.constants.stride);
+  return detail::launch_unpermute(bits, y, [&](auto elements, const auto& shape, const auto& shares) {
+    const auto kernel =
+        detail::kernel_unpermute_in_place<detail::unpermute_threads, decltype(elements)::value, Row, Index>;
+    return detail::launch(on, shape, kernel, permuted, plan, experts, on.num_tokens, shares, y);
+  });
 }
 
 RESONANCE_ARCH_NAMESPACE_END

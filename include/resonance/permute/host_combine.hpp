@@ -15,7 +15,6 @@
 #include <resonance/core/views.hpp>
 #include <resonance/permute/host_combine_avx512.hpp>
 #include <resonance/permute/host_token_rows.hpp>
-#include <resonance/permute/row_plan.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 namespace detail {
@@ -45,18 +44,16 @@ RESONANCE_FORCE_INLINE void add_rows(const token_rows<Row>& rows, std::int64_t c
   if (first < rows.count) add_rows<1>(rows, first, column, columns, sum);
 }
 
-//! One call of host_unpermute, by ranges of tokens.
-template <class Row, class Index>
+//! One call of host_unpermute, by ranges of tokens. Slots: what rows a slot has.
+template <class Row, class Slots>
 class row_combiner {
  public:
   //! `inputs`: what tokens without a row get; without data: zeros.
-  row_combiner(const matrix_view<const Row>& permuted, const permute::row_plan<Index>& plan,
-               const matrix_view<const Row>& inputs, const matrix_view<Row>& y)
-      : permuted_(permuted),
-        plan_(plan),
+  row_combiner(const Slots& slots, const matrix_view<const Row>& inputs, const matrix_view<Row>& y)
+      : slots_(slots),
         inputs_(inputs),
         y_(y),
-        streams_(past_the_caches(plan.num_rows, y.cols, sizeof(Row))),
+        streams_(past_the_caches(slots.rows(), y.cols, sizeof(Row))),
         // Longer rows are prefetched well enough by the processor itself, and asking for them gets in its way.
         prefetches_(streams_ && y.cols * static_cast<std::int64_t>(sizeof(Row)) <= 4096) {}
 
@@ -80,8 +77,10 @@ class row_combiner {
   }
 
  private:
+  std::int64_t end(std::int64_t token) const { return slots_.assignments().end(token); }
+
   std::int64_t list(std::int64_t token, token_rows<Row>& rows) const {
-    return rows.list(plan_, permuted_, plan_.assignments.begin(token), plan_.assignments.end(token));
+    return rows.list(slots_, token, slots_.assignments().begin(token), end(token));
   }
 
   //! `others`: the first of the token's slots that are not in `rows`.
@@ -90,8 +89,7 @@ class row_combiner {
     std::int64_t done = 0;
 #if RESONANCE_DETAIL_AVX512
     if constexpr (is_own_row_type<Row>) {
-      if (others == plan_.assignments.end(token) && has_avx512())
-        done = combine_avx512(rows, ahead, y_.cols, streams_, y_.row(token));
+      if (others == end(token) && has_avx512()) done = combine_avx512(rows, ahead, y_.cols, streams_, y_.row(token));
     }
 #endif
     run_widest_at_o3([&]() RESONANCE_INLINE_LAMBDA {
@@ -108,9 +106,9 @@ class row_combiner {
     alignas(64) float sum[summed_columns];
     for (int j = 0; j < columns; ++j) sum[j] = -0.0f;  // plus a product it is the product, whatever its sign
     add_rows(rows, column, columns, sum);
-    while (others < plan_.assignments.end(token)) {
+    while (others < end(token)) {
       token_rows<Row> more;
-      others = more.list(plan_, permuted_, others, plan_.assignments.end(token));
+      others = more.list(slots_, token, others, end(token));
       add_rows(more, column, columns, sum);
     }
     Row* target = y_.row(token) + column;
@@ -132,8 +130,7 @@ class row_combiner {
       target[j] = inputs_.data != nullptr ? inputs_.row(token)[j] : row_traits<Row>::narrow(0.0f);
   }
 
-  matrix_view<const Row> permuted_;
-  permute::row_plan<Index> plan_;
+  Slots slots_;
   matrix_view<const Row> inputs_;
   matrix_view<Row> y_;
   bool streams_;

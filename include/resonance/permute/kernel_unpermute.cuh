@@ -9,6 +9,7 @@
 #include <resonance/core/launch.cuh>
 #include <resonance/core/std.hpp>
 #include <resonance/core/views.hpp>
+#include <resonance/permute/in_place_experts.hpp>
 #include <resonance/permute/kernel_permute.cuh>
 #include <resonance/permute/row_plan.hpp>
 #include <resonance/permute/warp_permute.cuh>
@@ -37,8 +38,27 @@ __global__ __launch_bounds__(Threads, unpermute_blocks) void kernel_unpermute(
   const std::int64_t token = shares.token(block_index());
   const std::int64_t piece = shares.piece(block_index(), token);
   if (token < live_tokens(y.rows, num_tokens) && piece < shares.pieces)
-    warp_unpermute_piece<Elements>(permuted, token, piece, token_slots(plan.assignments, token), plan.inverse,
-                                   plan.assignments.weights, live_rows(plan), y, without, x);
+    warp_unpermute_piece<Elements>(
+        planned_slot_rows<Row, Index>{permuted, plan.inverse, plan.assignments.weights, live_rows(plan)}, token, piece,
+        token_slots(plan.assignments, token), y, without, x);
+}
+
+//! The same where some experts have no rows.
+template <int Threads, int Elements, class Row, class Index>
+__global__ __launch_bounds__(Threads, unpermute_blocks) void kernel_unpermute_in_place(
+    matrix_view<const Row> permuted, permute::row_plan<Index> plan, permute::in_place_experts<Row> experts,
+    const std::int64_t* num_tokens, row_shares shares, matrix_view<Row> y) {
+  wait_for_previous_kernel();
+  const std::int64_t token = shares.token(block_index());
+  const std::int64_t piece = shares.piece(block_index(), token);
+  if (token >= live_tokens(y.rows, num_tokens) || piece >= shares.pieces) return;
+  const slot_rows_in_place<Row, Index> rows{{permuted, plan.inverse, plan.assignments.weights, live_rows(plan)},
+                                            experts,
+                                            plan.assignments.ids,
+                                            plan.assignments.experts,
+                                            token};
+  warp_unpermute_piece<Elements>(rows, token, piece, token_slots(plan.assignments, token), y, permute::no_slot::zero,
+                                 matrix_view<const Row>{});
 }
 
 RESONANCE_ARCH_NAMESPACE_END

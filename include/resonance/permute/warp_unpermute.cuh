@@ -11,6 +11,7 @@
 #include <resonance/core/std.hpp>
 #include <resonance/core/vector_io.cuh>
 #include <resonance/core/views.hpp>
+#include <resonance/permute/in_place_experts.hpp>
 #include <resonance/permute/row_plan.hpp>
 #include <resonance/permute/warp_permute.cuh>
 
@@ -34,18 +35,81 @@ inline constexpr int unpermute_piece = unpermute_packets<Row, Elements>* Element
 //! Rows whose loads are in flight together.
 inline constexpr int unpermute_slots_at_once = 4;
 
+//! A row that a thread of a warp found for its slot, and the row's weight.
+template <class Name>
+struct weighted_row {
+  Name name;
+  float weight;
+};
+
+//! Slots whose rows are those of a plan: one row each, named by its number.
+template <class Row, class Index>
+struct planned_slot_rows {
+  static constexpr int per_slot = 1;
+  using name = Index;
+  static constexpr name none = -1;
+  matrix_view<const Row> permuted;
+  const Index* inverse;
+  const float* weights;
+  std::int64_t rows;  // P
+
+  RESONANCE_DEVICE weighted_row<name> find(std::int64_t slot, int) const {
+    return {load(inverse + slot), weight(slot)};
+  }
+  RESONANCE_DEVICE float weight(std::int64_t slot) const { return weights != nullptr ? load(weights + slot) : 1.0f; }
+  RESONANCE_DEVICE bool holds(std::int64_t row) const { return row >= 0 && row < rows; }
+  RESONANCE_DEVICE const Row* at(std::int64_t row) const { return permuted.data + row * permuted.stride; }
+};
+
+//! Slots whose experts have rows in a plan, or none and are computed in place: two rows each at most, named by address.
+template <class Row, class Index>
+struct slot_rows_in_place {
+  static constexpr int per_slot = 2;
+  using name = std::int64_t;
+  static constexpr name none = 0;
+  planned_slot_rows<Row, Index> planned;
+  permute::in_place_experts<Row> experts;
+  const std::int32_t* ids;
+  std::int32_t expert_count;
+  std::int64_t token;
+
+  RESONANCE_DEVICE weighted_row<name> find(std::int64_t slot, int which) const {
+    namespace in_place = permute::in_place;
+    const std::int32_t id = load(ids + slot);
+    if (id < 0 || id >= expert_count) return {none, 0.0f};
+    const std::int32_t entry = load(experts.expert_map + id);
+    if (entry >= 0) {
+      const std::int64_t row = which == 0 ? load(planned.inverse + slot) : Index{-1};
+      return planned.holds(row) ? of(planned.at(row), planned.weight(slot)) : weighted_row<name>{none, 0.0f};
+    }
+    const Row* input = experts.x.data + token * experts.x.stride;
+    if (entry == in_place::copy && which == 0) return of(input, planned.weight(slot));
+    const std::int64_t n = in_place::constant_number(entry);
+    if (entry >= in_place::copy || n >= experts.constants.rows) return {none, 0.0f};
+    const float* logits = experts.mixing.data + token * experts.mixing.stride + 2 * n;
+    const in_place::shares shares = in_place::mix(load(logits), load(logits + 1));
+    if (which == 0) return of(input, planned.weight(slot) * shares.of_input);
+    return of(experts.constants.data + n * experts.constants.stride, planned.weight(slot) * shares.of_constant);
+  }
+  RESONANCE_DEVICE bool holds(name row) const { return row != none; }
+  RESONANCE_DEVICE const Row* at(name row) const { return reinterpret_cast<const Row*>(row); }
+
+ private:
+  RESONANCE_DEVICE static weighted_row<name> of(const Row* row, float weight) {
+    return {reinterpret_cast<std::intptr_t>(row), weight};
+  }
+};
+
 //! Writes the elements [piece * unpermute_piece, ...) of a token's row of Y.
 //!
 //! Threads    one warp, converged
-//! Inputs     permuted, y, x (passthrough only); slots of the token; rows = P; cols and all addresses multiples of
-//!            Elements
+//! Inputs     rows of the token's slots; y, x (passthrough only); cols and all addresses multiples of Elements
 //! Contract   float, slot order, first term a product, then fused multiply-adds: host_unpermute's bits
 //! Resources  registers; no barrier
 //! Cost       the piece of every row is read once; 4 bytes of row number and 4 of weight per slot
-template <int Elements, class Row, class Index>
-RESONANCE_DEVICE void warp_unpermute_piece(const matrix_view<const Row>& permuted, std::int64_t token,
-                                           std::int64_t piece, const token_slots& slots, const Index* inverse,
-                                           const float* weights, std::int64_t rows, const matrix_view<Row>& y,
+template <int Elements, class Row, class SlotRows>
+RESONANCE_DEVICE void warp_unpermute_piece(const SlotRows& rows, std::int64_t token, std::int64_t piece,
+                                           const token_slots& slots, const matrix_view<Row>& y,
                                            permute::no_slot without, const matrix_view<const Row>& x) {
   using packed = element_packet<Row, Elements>;
   constexpr int packets = unpermute_packets<Row, Elements>;
@@ -60,24 +124,26 @@ RESONANCE_DEVICE void warp_unpermute_piece(const matrix_view<const Row>& permute
     for (int j = 0; j < Elements; ++j) sums[p][j] = -0.0f;
   }
   bool any = false;
-  for (std::int64_t slot = slots.begin; slot < slots.end; slot += warp_size) {
-    const int count = slots.end - slot < warp_size ? static_cast<int>(slots.end - slot) : warp_size;
-    const bool present = lane_id() < count;
-    const Index own_row = present ? load(inverse + slot + lane_id()) : Index{-1};
-    const float own_weight = present && weights != nullptr ? load(weights + slot + lane_id()) : 1.0f;
+  constexpr int per_slot = SlotRows::per_slot;
+  constexpr int slots_per_warp = warp_size / per_slot;
+  for (std::int64_t slot = slots.begin; slot < slots.end; slot += slots_per_warp) {
+    const int slot_count = slots.end - slot < slots_per_warp ? static_cast<int>(slots.end - slot) : slots_per_warp;
+    const int count = slot_count * per_slot;
+    weighted_row<typename SlotRows::name> own{SlotRows::none, 1.0f};
+    if (lane_id() < count) own = rows.find(slot + lane_id() / per_slot, lane_id() % per_slot);
     for (int k = 0; k < count; k += at_once) {
       packed values[at_once][packets];
       float weight[at_once];
       bool used[at_once];
       RESONANCE_UNROLL
       for (int i = 0; i < at_once; ++i) {
-        // Lanes past the last slot hold row -1, those past the warp are lane k again.
+        // Lanes past the last slot hold no row, those past the warp are lane k again.
         const int source = k + i < warp_size ? k + i : k;
-        const std::int64_t row = warp_team::shuffle(own_row, source);
-        weight[i] = warp_team::shuffle(own_weight, source);
-        used[i] = k + i < count && row >= 0 && row < rows;
+        const std::int64_t row = warp_team::shuffle(own.name, source);
+        weight[i] = warp_team::shuffle(own.weight, source);
+        used[i] = k + i < count && rows.holds(row);
         if (!used[i]) continue;
-        const Row* from = permuted.data + row * permuted.stride;
+        const Row* from = rows.at(row);
         RESONANCE_UNROLL
         for (int p = 0; p < packets; ++p)
           if (column(p) < y.cols) values[i][p] = load(reinterpret_cast<const packed*>(from + column(p)));
