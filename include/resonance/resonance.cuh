@@ -7,6 +7,7 @@
 #include <resonance/affinity/device_affinity.cuh>
 #include <resonance/affinity/kernel_affinity.cuh>
 #include <resonance/affinity/warp_affinity.cuh>
+#include <resonance/affinity/warp_residual_logits.cuh>
 #include <resonance/affinity/warp_scores.cuh>
 #include <resonance/balance/block_balance.cuh>
 #include <resonance/balance/block_delta_quantile.cuh>

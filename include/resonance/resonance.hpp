@@ -6,8 +6,10 @@
 #define RESONANCE_RESONANCE_HPP
 
 #include <resonance/affinity/host_affinity.hpp>
+#include <resonance/affinity/host_residual_logits.hpp>
 #include <resonance/affinity/host_scores.hpp>
 #include <resonance/affinity/metrics.hpp>
+#include <resonance/affinity/residual_logits.hpp>
 #include <resonance/affinity/score.hpp>
 #include <resonance/balance/host_balance.hpp>
 #include <resonance/balance/host_delta_quantile.hpp>

@@ -54,6 +54,9 @@ resonance_mutant(core_grouping_reuses_its_counters PROGRAM simt/core/device_grou
 resonance_mutant(affinity_chunk_not_awaited PROGRAM simt/affinity/device_affinity_test.cpp BY value
                  FILTER DeviceAffinity.HasTheHostsBitsForBfloat16 FILE affinity/warp_affinity.cuh
                  FIND "warp.sync();\n      const auto column" REPLACE "const auto column")
+resonance_mutant(affinity_residual_of_the_first_token PROGRAM simt/affinity/residual_logits_test.cpp BY value
+                 FILTER DeviceResidualLogits/float32.HaveTheHostsBits FILE affinity/warp_residual_logits.cuh
+                 FIND "input_.logits.row(first + t)" REPLACE "input_.logits.row(first)")
 
 set(choice PROGRAM simt/token_choice/device_token_choice_test.cpp)
 resonance_mutant(token_choice_weights_added_backward ${choice} BY value

@@ -143,6 +143,14 @@ class gate_source {
 
   RESONANCE_DEVICE void fill(const warp_team& warp, std::int64_t first, int count, float* rows, std::int64_t stride,
                              float*, int part, int parts) const {
+    with_each(warp, first, count, part, parts,
+              [&](int t, std::int32_t e, float delta) { rows[t * stride + e] = delta; });
+  }
+
+  //! put(t, expert, delta) for each pair of this part, from the thread that finished it.
+  template <class Put>
+  RESONANCE_DEVICE void with_each(const warp_team& warp, std::int64_t first, int count, int part, int parts,
+                                  const Put& put) const {
     // Thread t * pair + i of the first eight finishes token t with expert e + i.
     const int own_token = warp.rank() / pair;
     const int own_expert = warp.rank() % pair;
@@ -169,7 +177,7 @@ class gate_source {
       }
       const float expert_norm = Metric::needs_norms ? math::sqrt(square) : 0.0f;
       if (own_token < count && e + own_expert < experts)
-        rows[own_token * stride + e + own_expert] = metric_.finish(product, token_norm, expert_norm);
+        put(own_token, e + own_expert, metric_.finish(product, token_norm, expert_norm));
     }
   }
 

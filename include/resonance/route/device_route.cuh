@@ -50,8 +50,8 @@ std::size_t device_route_workspace_bytes(const Input& input, const options<M, S,
 //! Routes a batch: affinity, token choice, merge, prune, plan.
 //!
 //! Equation   SEMANTICS 2-7; each stage as its own function says, to the bit
-//! Inputs     input: affinity::hidden_input or logits_input, as the metric reads; options: see route::options. All
-//!            arrays in device memory but rank_set::ranks
+//! Inputs     input: affinity::hidden_input, logits_input or residual_logits_input, as the metric reads; options: see
+//!            route::options. All arrays in device memory but rank_set::ranks
 //! Outputs    see route::outputs; what is null is not written
 //! Contract   the bits of host_route, and of the stages run one by one, whichever way is taken
 //! Errors     every stage's, before anything is launched; launch_failed

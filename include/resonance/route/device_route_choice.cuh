@@ -5,6 +5,7 @@
 #define RESONANCE_ROUTE_DEVICE_ROUTE_CHOICE_CUH
 
 #include <resonance/affinity/warp_affinity.cuh>
+#include <resonance/affinity/warp_residual_logits.cuh>
 #include <resonance/config.hpp>
 #include <resonance/core/launch.cuh>
 #include <resonance/core/status.hpp>

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include <resonance/affinity/host_affinity.hpp>
+#include <resonance/affinity/host_residual_logits.hpp>
 #include <resonance/core/executor.hpp>
 #include <resonance/core/math.hpp>
 #include <resonance/core/status.hpp>
@@ -150,7 +151,8 @@ std::size_t host_route_workspace_bytes(const Executor& executor, const Input& in
 //! Routes a batch: affinity, token choice, merge, prune, plan.
 //!
 //! Equation   SEMANTICS 2-7; each stage as its own function says, to the bit
-//! Inputs     input: affinity::hidden_input or logits_input, as the metric reads; options: see route::options
+//! Inputs     input: affinity::hidden_input, logits_input or residual_logits_input, as the metric reads; options: see
+//!            route::options
 //! Outputs    see route::outputs; what is null is not written. Deltas go to memory only if out.affinity is given or the
 //!            merge asks the experts
 //! Contract   same bits at any worker count and instruction set

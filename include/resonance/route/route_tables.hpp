@@ -5,6 +5,7 @@
 #define RESONANCE_ROUTE_ROUTE_TABLES_HPP
 
 #include <resonance/affinity/metrics.hpp>
+#include <resonance/affinity/residual_logits.hpp>
 #include <resonance/core/status.hpp>
 #include <resonance/core/std.hpp>
 #include <resonance/core/views.hpp>
@@ -25,6 +26,11 @@ std::int64_t hidden_size_of(const affinity::hidden_input<X, W>& input) {
 }
 template <class L>
 std::int64_t hidden_size_of(const affinity::logits_input<L>&) {
+  return 0;
+}
+
+template <class L, class G, class W>
+std::int64_t hidden_size_of(const affinity::residual_logits_input<L, G, W>&) {
   return 0;
 }
 
