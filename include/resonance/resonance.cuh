@@ -4,8 +4,11 @@
 #ifndef RESONANCE_RESONANCE_CUH
 #define RESONANCE_RESONANCE_CUH
 
+#include <resonance/affinity/block_contrast.cuh>
 #include <resonance/affinity/device_affinity.cuh>
+#include <resonance/affinity/device_contrast.cuh>
 #include <resonance/affinity/kernel_affinity.cuh>
+#include <resonance/affinity/kernel_contrast.cuh>
 #include <resonance/affinity/warp_affinity.cuh>
 #include <resonance/affinity/warp_residual_logits.cuh>
 #include <resonance/affinity/warp_scores.cuh>

@@ -58,6 +58,10 @@ resonance_mutant(affinity_residual_of_the_first_token PROGRAM simt/affinity/resi
                  FILTER DeviceResidualLogits/float32.HaveTheHostsBits FILE affinity/warp_residual_logits.cuh
                  FIND "input_.logits.row(first + t)" REPLACE "input_.logits.row(first)")
 
+resonance_mutant(affinity_contrast_of_a_warps_largest PROGRAM simt/affinity/device_contrast_test.cpp BY value
+                 FILTER DeviceContrast/0.HasTheHostsBits FILE affinity/block_contrast.cuh
+                 FIND "team.max(largest)" REPLACE "warp_team{}.max(largest)")
+
 set(choice PROGRAM simt/token_choice/device_token_choice_test.cpp)
 resonance_mutant(token_choice_weights_added_backward ${choice} BY value
                  FILTER DeviceTokenChoice.HasTheHostsBitsForEveryShape FILE token_choice/warp_token_choice.cuh
