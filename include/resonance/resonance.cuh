@@ -6,11 +6,14 @@
 
 #include <resonance/affinity/block_contrast.cuh>
 #include <resonance/affinity/device_affinity.cuh>
+#include <resonance/affinity/device_blend.cuh>
 #include <resonance/affinity/device_contrast.cuh>
 #include <resonance/affinity/kernel_affinity.cuh>
+#include <resonance/affinity/kernel_blend.cuh>
 #include <resonance/affinity/kernel_contrast.cuh>
 #include <resonance/affinity/warp_affinity.cuh>
 #include <resonance/affinity/warp_residual_logits.cuh>
+#include <resonance/affinity/warp_blend.cuh>
 #include <resonance/affinity/warp_scores.cuh>
 #include <resonance/balance/block_balance.cuh>
 #include <resonance/balance/block_delta_quantile.cuh>

@@ -5,9 +5,11 @@
 #ifndef RESONANCE_RESONANCE_HPP
 #define RESONANCE_RESONANCE_HPP
 
+#include <resonance/affinity/blend.hpp>
 #include <resonance/affinity/contrast.hpp>
 #include <resonance/affinity/host_affinity.hpp>
 #include <resonance/affinity/host_residual_logits.hpp>
+#include <resonance/affinity/host_blend.hpp>
 #include <resonance/affinity/host_contrast.hpp>
 #include <resonance/affinity/host_scores.hpp>
 #include <resonance/affinity/metrics.hpp>
@@ -24,6 +26,7 @@
 #include <resonance/catalogue/mc.hpp>
 #include <resonance/catalogue/models.hpp>
 #include <resonance/catalogue/moma.hpp>
+#include <resonance/catalogue/mor1e.hpp>
 #include <resonance/catalogue/scmoe.hpp>
 #include <resonance/config.hpp>
 #include <resonance/core/executor.hpp>

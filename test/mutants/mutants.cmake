@@ -62,6 +62,10 @@ resonance_mutant(affinity_contrast_of_a_warps_largest PROGRAM simt/affinity/devi
                  FILTER DeviceContrast/0.HasTheHostsBits FILE affinity/block_contrast.cuh
                  FIND "team.max(largest)" REPLACE "warp_team{}.max(largest)")
 
+resonance_mutant(affinity_blend_of_any_sequence PROGRAM simt/affinity/device_blend_test.cpp SANITIZER address
+                 BY address FILTER DeviceBlend.HasTheHostsBits FILE affinity/blend.hpp
+                 FIND "sequence >= 0 && " REPLACE "")
+
 set(choice PROGRAM simt/token_choice/device_token_choice_test.cpp)
 resonance_mutant(token_choice_weights_added_backward ${choice} BY value
                  FILTER DeviceTokenChoice.HasTheHostsBitsForEveryShape FILE token_choice/warp_token_choice.cuh

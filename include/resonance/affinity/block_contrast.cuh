@@ -42,15 +42,7 @@ RESONANCE_DEVICE void block_contrast(const Team& team, const contrast_options& o
     float contrast[4];
     RESONANCE_UNROLL
     for (int i = 0; i < 4; ++i) contrast[i] = row.at(choosable(of_strong[i]), choosable(of_weak[i]));
-    if (aligned && j + 4 <= count) {
-      packet<16> four;
-      memcpy(&four, contrast, sizeof four);
-      store(reinterpret_cast<packet<16>*>(out + j), four);
-    } else {
-      RESONANCE_UNROLL
-      for (int i = 0; i < 4; ++i)
-        if (j + i < count) store(out + j + i, contrast[i]);
-    }
+    store_four(out, j, count, aligned, contrast);
   }
 }
 

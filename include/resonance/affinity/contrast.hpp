@@ -53,16 +53,10 @@ struct contrast_row {
   RESONANCE_HOST_DEVICE contrast_row(const affinity::contrast_options& o, float largest)
       : beta(o.beta), bound(math::log(o.alpha) + largest) {}
 
-  RESONANCE_HOST_DEVICE static RESONANCE_FORCE_INLINE float finite(float value) {
-    constexpr float most = row_traits<float>::largest;
-    const float below = value > most ? most : value;
-    return below < -most ? -most : below;
-  }
-
   //! strong + beta * (strong - weak): the paper's sum, written so that equal logits and beta = 0 change no bit.
   RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE float at(float strong, float weak) const {
     const float absent = math::negative_infinity();
-    const float contrast = finite(math::fma(beta, finite(strong - weak), strong));
+    const float contrast = finite_score(math::fma(beta, finite_score(strong - weak), strong));
     const bool valid = strong >= bound && strong > absent && weak > absent;
     return valid ? contrast : absent;
   }

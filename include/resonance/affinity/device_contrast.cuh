@@ -19,12 +19,6 @@ RESONANCE_ARCH_NAMESPACE_BEGIN
 
 inline constexpr int contrast_threads = 256;
 
-//! May four elements at a multiple of four be moved at once?
-template <class T>
-bool moves_fours(const matrix_view<T>& m) {
-  return alignment_bits(m.data, m.rows > 1 ? m.stride : 0) % (4 * sizeof(T)) == 0;
-}
-
 RESONANCE_ARCH_NAMESPACE_END
 }  // namespace detail
 
@@ -47,7 +41,7 @@ status device_contrast_logits(const device_stream& on, matrix_view<const Row> st
                               const contrast_options& o, matrix_view<float> out) {
   const status checked = detail::check_contrast(o, strong, weak, out);
   if (!checked.ok() || strong.empty()) return checked;
-  const bool aligned = detail::moves_fours(strong) && detail::moves_fours(weak) && detail::moves_fours(out);
+  const bool aligned = moves_fours(strong) && moves_fours(weak) && moves_fours(out);
   constexpr int threads = detail::contrast_threads;
   return detail::launch(on, {strong.rows < detail::most_blocks ? strong.rows : detail::most_blocks, threads, 0},
                         kernel_contrast<threads, Row>, strong, weak, o, aligned, out, on.num_tokens);

@@ -75,6 +75,13 @@ RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE float choosable_score(float score, 
   return finite <= largest_float ? finite : detail::bits_float(0xff800000u);
 }
 
+//! What a pair that is present scores after arithmetic: the nearest finite float where that overflowed.
+RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE float finite_score(float score) {
+  constexpr float largest_float = row_traits<float>::largest;
+  const float below = score > largest_float ? largest_float : score;
+  return below < -largest_float ? -largest_float : below;
+}
+
 RESONANCE_NAMESPACE_END
 
 #endif

@@ -8,6 +8,7 @@
 #include <resonance/core/collectives.cuh>
 #include <resonance/core/row_type.hpp>
 #include <resonance/core/std.hpp>
+#include <resonance/core/views.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
 
@@ -79,6 +80,12 @@ RESONANCE_HOST_DEVICE std::uint64_t alignment_bits(const T* data, std::int64_t s
          static_cast<std::uint64_t>(stride) * sizeof(T);
 }
 
+//! May four elements of a row be moved at once, from a multiple of four on?
+template <class T>
+RESONANCE_HOST_DEVICE bool moves_fours(const matrix_view<T>& m) {
+  return alignment_bits(m.data, m.rows > 1 ? m.stride : 0) % (4 * sizeof(T)) == 0;
+}
+
 //! Element `i` of the elements that a packet holds, as float.
 template <class T, int Bytes>
 RESONANCE_DEVICE float packet_element(const packet<Bytes>& p, int i) {
@@ -120,6 +127,20 @@ RESONANCE_DEVICE void load_four(const T* row, std::int64_t j, std::int64_t count
   } else {
     RESONANCE_UNROLL
     for (int i = 0; i < 4; ++i) out[i] = j + i < count ? row_traits<T>::widen(load(row + j + i, site)) : 0.0f;
+  }
+}
+
+//! Writes the four where load_four reads them: those before `count`.
+RESONANCE_DEVICE void store_four(float* row, std::int64_t j, std::int64_t count, bool aligned, const float (&values)[4],
+                                 call_site site = call_site::here()) {
+  if (aligned && j + 4 <= count) {
+    packet<16> four;
+    memcpy(&four, values, sizeof four);
+    store(reinterpret_cast<packet<16>*>(row + j), four, site);
+  } else {
+    RESONANCE_UNROLL
+    for (int i = 0; i < 4; ++i)
+      if (j + i < count) store(row + j + i, values[i], site);
   }
 }
 

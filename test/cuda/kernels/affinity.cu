@@ -2,6 +2,7 @@
 // low occupancy: kernel_affinity: products of 4 tokens and 2 experts, or a chunk in flight, in registers
 // low occupancy: kernel_scores: a warp has a whole line to overlap; exponentials are inlined
 #include <resonance/affinity/kernel_affinity.cuh>
+#include <resonance/affinity/kernel_blend.cuh>
 #include <resonance/affinity/kernel_contrast.cuh>
 #include <resonance/affinity/metrics.hpp>
 #include <resonance/affinity/score.hpp>
@@ -28,3 +29,4 @@ RESONANCE_BUILT(detail::kernel_scores<affinity::softmax>);
 RESONANCE_BUILT(detail::kernel_scores<affinity::sigmoid>);
 RESONANCE_BUILT(affinity::kernel_contrast<256, float>);
 RESONANCE_BUILT(affinity::kernel_contrast<256, resonance::bfloat16>);
+RESONANCE_BUILT(affinity::kernel_blend<128>);
