@@ -42,6 +42,7 @@
 #include <resonance/offline/bit_allocation.hpp>
 #include <resonance/offline/cache_allocation.hpp>
 #include <resonance/offline/usage.hpp>
+#include <resonance/offline/merge_statistics.hpp>
 #include <resonance/permute/host_permute.hpp>
 #include <resonance/permute/host_unpermute.hpp>
 #include <resonance/permute/in_place_experts.hpp>
