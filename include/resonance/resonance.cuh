@@ -22,6 +22,11 @@
 #include <resonance/balance/device_sinkhorn.cuh>
 #include <resonance/balance/kernel_balance.cuh>
 #include <resonance/balance/kernel_delta_quantile.cuh>
+#include <resonance/balance/block_transitions.cuh>
+#include <resonance/balance/device_balance.cuh>
+#include <resonance/balance/device_transitions.cuh>
+#include <resonance/balance/kernel_balance.cuh>
+#include <resonance/balance/kernel_transitions.cuh>
 #include <resonance/core/block_columns.cuh>
 #include <resonance/core/block_group.cuh>
 #include <resonance/core/block_rank.cuh>

@@ -18,6 +18,7 @@
 #include <resonance/balance/host_balance.hpp>
 #include <resonance/balance/host_delta_quantile.hpp>
 #include <resonance/balance/host_sinkhorn.hpp>
+#include <resonance/balance/host_transitions.hpp>
 #include <resonance/balance/losses.hpp>
 #include <resonance/balance/moving_average.hpp>
 #include <resonance/balance/sinkhorn.hpp>

@@ -142,6 +142,10 @@ resonance_mutant(balance_quantile_one_rank_too_high PROGRAM simt/balance/device_
                  FILTER DeviceDeltaQuantile.HasTheHostsBits FILE balance/block_delta_quantile.cuh
                  FIND "quantile_rank(q, count) + 1)" REPLACE "quantile_rank(q, count))")
 
+resonance_mutant(balance_transitions_without_atomic PROGRAM simt/balance/device_transitions_test.cpp SANITIZER thread
+                 BY race FILTER DeviceTransitions.AreTheSameUnderEverySchedule FILE balance/block_transitions.cuh
+                 FIND "atomic_add(counters + b, 1ull)" REPLACE "counters[b] += 1ull")
+
 resonance_mutant(route_skips_a_token_per_turn PROGRAM simt/route/device_route_unpruned_test.cpp BY value
                  FILTER DeviceRouteUnpruned.ThePlanAloneTakesTwoLaunches FILE route/kernel_route_steps.cuh
                  FIND "first += rows::tokens_per_turn(by.warps)"
