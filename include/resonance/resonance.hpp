@@ -43,7 +43,10 @@
 #include <resonance/offline/bit_allocation.hpp>
 #include <resonance/offline/cache_allocation.hpp>
 #include <resonance/offline/usage.hpp>
+#include <resonance/offline/exact_placement.hpp>
 #include <resonance/offline/merge_statistics.hpp>
+#include <resonance/offline/placement.hpp>
+#include <resonance/offline/transition_trace.hpp>
 #include <resonance/permute/host_permute.hpp>
 #include <resonance/permute/host_unpermute.hpp>
 #include <resonance/permute/in_place_experts.hpp>
