@@ -27,6 +27,7 @@
 #include <resonance/catalogue/mc.hpp>
 #include <resonance/catalogue/models.hpp>
 #include <resonance/catalogue/moma.hpp>
+#include <resonance/catalogue/exflow.hpp>
 #include <resonance/catalogue/mor1e.hpp>
 #include <resonance/catalogue/scmoe.hpp>
 #include <resonance/config.hpp>
