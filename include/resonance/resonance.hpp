@@ -8,9 +8,9 @@
 #include <resonance/affinity/blend.hpp>
 #include <resonance/affinity/contrast.hpp>
 #include <resonance/affinity/host_affinity.hpp>
-#include <resonance/affinity/host_residual_logits.hpp>
 #include <resonance/affinity/host_blend.hpp>
 #include <resonance/affinity/host_contrast.hpp>
+#include <resonance/affinity/host_residual_logits.hpp>
 #include <resonance/affinity/host_scores.hpp>
 #include <resonance/affinity/metrics.hpp>
 #include <resonance/affinity/residual_logits.hpp>
@@ -24,10 +24,10 @@
 #include <resonance/balance/sinkhorn.hpp>
 #include <resonance/catalogue/adapmoe.hpp>
 #include <resonance/catalogue/capacity_routers.hpp>
+#include <resonance/catalogue/exflow.hpp>
 #include <resonance/catalogue/mc.hpp>
 #include <resonance/catalogue/models.hpp>
 #include <resonance/catalogue/moma.hpp>
-#include <resonance/catalogue/exflow.hpp>
 #include <resonance/catalogue/mor1e.hpp>
 #include <resonance/catalogue/scmoe.hpp>
 #include <resonance/config.hpp>
@@ -43,11 +43,11 @@
 #include <resonance/merge/policies.hpp>
 #include <resonance/offline/bit_allocation.hpp>
 #include <resonance/offline/cache_allocation.hpp>
-#include <resonance/offline/usage.hpp>
 #include <resonance/offline/exact_placement.hpp>
 #include <resonance/offline/merge_statistics.hpp>
 #include <resonance/offline/placement.hpp>
 #include <resonance/offline/transition_trace.hpp>
+#include <resonance/offline/usage.hpp>
 #include <resonance/permute/host_permute.hpp>
 #include <resonance/permute/host_unpermute.hpp>
 #include <resonance/permute/in_place_experts.hpp>
