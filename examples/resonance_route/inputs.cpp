@@ -76,6 +76,12 @@ std::vector<float> read_vector(const source& from, std::int64_t wanted, const st
   return out;
 }
 
+std::vector<std::uint8_t> read_flags(const source& from, std::int64_t wanted, const std::string& why) {
+  const npy::array a = from.load({1, {npy::dtype::uint8}});
+  from.require(static_cast<std::int64_t>(a.shape()[0]), wanted, "values", why);
+  return values_of<std::uint8_t>(a);
+}
+
 std::vector<std::int32_t> read_integers(const source& from, std::int64_t wanted, const std::string& why) {
   const npy::array a = from.load(int_vector);
   from.require(static_cast<std::int64_t>(a.shape()[0]), wanted, "values", why);
@@ -149,6 +155,26 @@ void read_modalities(options& o, inputs& in) {
   o.capacity = rule;
 }
 
+void read_prior(const options& o, inputs& in) {
+  const source from("--prior", o.prior);
+  in.prior = read_matrix(from);
+  if (!std::holds_alternative<std::vector<float>>(in.prior.values)) from.refuse("is float16, want float32");
+  from.require(in.prior.cols, in.experts, "columns", one_per_expert);
+  in.sequences = read_integers({"--sequences", o.sequences}, in.tokens, "one per token");
+}
+
+// Experts that compute nothing have no rows.
+void map_full_experts(options& o, inputs& in) {
+  const std::string count = std::to_string(o.full_experts);
+  if (o.full_experts > in.experts)
+    throw failure("--full-experts: " + count + " exceed the " + std::to_string(in.experts) + " experts");
+  for (std::int32_t e = 0; e < in.experts; ++e) in.expert_map.push_back(e < o.full_experts ? e : -1);
+  o.plan.expert_map = in.expert_map.data();
+  o.plan.num_local = o.full_experts;
+  if (auto* rule = std::get_if<resonance::prune::heterogeneous_factor>(&o.capacity))
+    rule->full_experts = o.full_experts;
+}
+
 void check_experts(const options& o, const inputs& in) {
   const std::string experts = std::to_string(in.experts) + (in.experts == 1 ? " expert" : " experts");
   const auto reads_slices = [](const auto& metric) {
@@ -188,6 +214,10 @@ inputs read_inputs(options& o) {
   if (!o.expert_map.empty()) read_expert_map(o, in);
   if (!o.capacities.empty()) read_capacities(o, in);
   if (!o.modalities.empty()) read_modalities(o, in);
+  if (!o.prior.empty()) read_prior(o, in);
+  if (!o.protected_tokens.empty())
+    in.protected_tokens = read_flags({"--protected", o.protected_tokens}, in.tokens, "one per token");
+  if (o.full_experts >= 0) map_full_experts(o, in);
   if (auto* set = std::get_if<resonance::token_choice::rank_set>(&o.selection)) set->ranks = o.ranks.data();
   o.prune.hidden = in.hidden_size;
   o.prune.top_k = o.choice.top_k;

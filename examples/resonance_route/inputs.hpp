@@ -31,7 +31,9 @@ struct inputs {
   matrix hidden, gate, logits;   // those that were not given are empty
   std::vector<float> token_norms, gate_norms, slice_weights, bias;
   std::vector<std::int64_t> capacities;
-  std::vector<std::int32_t> expert_map, modalities, expert_modalities;
+  std::vector<std::int32_t> expert_map, modalities, expert_modalities, sequences;
+  std::vector<std::uint8_t> protected_tokens;
+  matrix prior;
 };
 
 //! Reads what `o` names, and points o's policies to the arrays of the result. Throws failure.

@@ -20,7 +20,11 @@ struct interval {
 
 // Wider than any use, yet safe to square in double.
 inline constexpr interval not_negative{0.0, 1.0e18};
+inline constexpr interval positive{0.0, 1.0e18, true};
 inline constexpr interval share{0.0, 1.0, true};
+inline constexpr interval any_float{-3.402823466e+38, 3.402823466e+38};
+inline constexpr interval positive_float{0.0, 3.402823466e+38, true};
+inline constexpr interval not_negative_float{0.0, 3.402823466e+38};
 
 //! `name` is the option, for the message. Each throws failure.
 std::int64_t whole_number(const std::string& name, const std::string& text, std::int64_t least,

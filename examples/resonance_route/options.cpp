@@ -16,10 +16,6 @@
 namespace route_cli {
 namespace {
 
-constexpr interval any_float{-3.402823466e+38, 3.402823466e+38};
-constexpr interval positive_float{0.0, 3.402823466e+38, true};
-constexpr interval not_negative_float{0.0, 3.402823466e+38};
-
 const char* const footer = R"(
 Arrays are .npy files in C order: float32 or float16 (hidden states, gate, logits, bias, norms, slice weights),
 int32 (capacities, expert map). The written ones are float32 and int32, for tokens in input order; K = top-k:
@@ -162,6 +158,10 @@ class command_line {
     CLI::Option* modalities = add_file(group, "--modalities", o_.modalities, "modality of each token, int32 [T]");
     CLI::Option* of_experts =
         add_file(group, "--expert-modalities", o_.expert_modalities, "modality of each expert, int32 [E]");
+    CLI::Option* prior = add_file(group, "--prior", o_.prior, "prior of each sequence [S,E], for --router mor1e");
+    CLI::Option* sequences = add_file(group, "--sequences", o_.sequences, "sequence of each token, int32 [T]");
+    prior->needs(sequences)->needs(router_);
+    sequences->needs(prior);
     modalities->needs(of_experts);
     of_experts->needs(modalities);
   }
@@ -231,6 +231,12 @@ class command_line {
         "then multiply them by this")
         ->default_str("1")
         ->excludes(router_);
+    add(
+        group, "--prune-choices", "RULE", [this](const std::string& s) { t_.pruned_choices = s; },
+        "which choices a token gives up again [none]:\n"
+        "ratio:MU          all that weigh less than MU times its first\n"
+        "sensitivity:T,S   all whose share is below sqrt(T/S)");
+    add_file(group, "--protected", o_.protected_tokens, "tokens that give up none, uint8 [T]");
     add_name(group, "--missing", t_.missing, {"minus-one", "lowest-ids"}, "id of a slot that finds no expert")
         ->excludes("--sinkhorn");
   }
@@ -254,6 +260,7 @@ class command_line {
         "mass:RHO          the fewest best that hold the share RHO of the expert's affinity mass\n"
         "bound             the lower bound at the batch's largest chosen affinity\n"
         "bound:DELTA       the lower bound at DELTA\n"
+        "heterogeneous:F,TAU   --full-experts hold TAU of what the others hold\n"
         "per-expert:FILE   int32 [E]")
         ->excludes(router_);
     add(
@@ -276,8 +283,12 @@ class command_line {
     add_count(group, "--tile", o_.plan.tile_tokens, 1, "rows of an expert start at a multiple of N")->default_str("1");
     add_flag(group, "--by-affinity", o_.plan.by_affinity, "rows of an expert by affinity, not by token");
     add_flag(group, "--pad-to-capacity", o_.pad_to_capacity, "C rows for every expert, C the largest capacity");
-    add_file(group, "--expert-map", o_.expert_map,
-             "int32 [E]: local id of each expert, -1 = elsewhere;\nthe plan is then of the local experts");
+    CLI::Option* map = add_file(group, "--expert-map", o_.expert_map,
+                                "int32 [E]: local id of each expert, -1 = elsewhere;\n"
+                                "the plan is then of the local experts");
+    add_count(group, "--full-experts", o_.full_experts, 1,
+              "only the first N experts get rows: the others, of\nzero computation, are added where the token is")
+        ->excludes(map);
   }
 
   void add_outputs() {

@@ -30,9 +30,10 @@ using selection_policy =
 using merge_policy =
     std::variant<resonance::merge::restricted, resonance::merge::intersection, resonance::merge::union_,
                  resonance::merge::token_only, resonance::merge::expert_only>;
-using capacity_rule =
-    std::variant<resonance::prune::unlimited, resonance::prune::fixed, resonance::prune::factor,
-                 resonance::prune::lower_bound, resonance::prune::affinity_mass, resonance::prune::per_expert>;
+using capacity_rule = std::variant<resonance::prune::unlimited, resonance::prune::fixed, resonance::prune::factor,
+                                   resonance::prune::lower_bound, resonance::prune::affinity_mass,
+                                   resonance::prune::per_expert, resonance::prune::heterogeneous_factor>;
+using choice_rule = std::variant<std::monostate, resonance::prune::weight_ratio, resonance::prune::sensitivity>;
 using drop_order =
     std::variant<resonance::prune::affinity_order, resonance::prune::position, resonance::prune::slot_major,
                  resonance::prune::batch_prioritized, resonance::prune::slot_major_prioritized>;
@@ -42,7 +43,7 @@ using drop_order =
 struct options {
   // Files; empty = not given.
   std::string hidden, gate, logits, token_norms, gate_norms, slice_weights, bias, capacities, expert_map;
-  std::string modalities, expert_modalities;
+  std::string modalities, expert_modalities, protected_tokens, prior, sequences;
   std::string out, json;
 
   std::int64_t experts = 0;      // 0 = as the gate or the logits say
@@ -54,6 +55,9 @@ struct options {
   merge_policy merge;
   capacity_rule capacity;
   drop_order drop;
+  choice_rule pruned_choices;
+  resonance::affinity::blend_weights blend;
+  std::int32_t full_experts = -1;  // the others get no rows; -1 = all
   std::vector<std::int32_t> ranks;
   std::string router_metric;             // of a router that asks for one
   bool as_probabilities = false;         // affinities are softmaxed before anything compares them

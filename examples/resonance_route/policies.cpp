@@ -109,13 +109,21 @@ void choose_capacity(const texts& t, options& o) {
     bound.delta_given = true;
     bound.delta = real_number(name, value, not_negative);
     o.capacity = bound;
+  } else if (rule == "heterogeneous") {
+    const std::size_t comma = value.find(',');
+    prune::heterogeneous_factor two;
+    two.capacity_factor = real_number(name, value.substr(0, comma), not_negative);
+    two.tau = real_number(name, comma == std::string::npos ? "" : value.substr(comma + 1), positive);
+    if (o.full_experts < 0) throw failure(name + ": needs --full-experts");
+    o.capacity = two;
   } else if (rule == "per-expert") {
     if (value.empty()) throw failure(name + ": want per-expert:FILE");
     o.capacities = value;
     o.capacity = prune::per_expert{};
   } else {
     throw failure(
-        "--capacity: want unlimited, fixed:C, factor:F, mass:RHO, bound, bound:DELTA or per-expert:FILE, got '" +
+        "--capacity: want unlimited, fixed:C, factor:F, mass:RHO, bound, bound:DELTA, heterogeneous:F,TAU or "
+        "per-expert:FILE, got '" +
         t.capacity + "'");
   }
   if (rule != "bound" && t.capacity_factor) throw failure("--capacity-factor: needs --capacity bound");
@@ -128,6 +136,37 @@ void choose_drop_order(const texts& t, options& o) {
   if (t.drop == "slot-major") o.drop = prune::slot_major{};
   if (t.drop == "batch-prioritized") o.drop = prune::batch_prioritized{};
   if (t.drop == "slot-major-prioritized") o.drop = prune::slot_major_prioritized{};
+}
+
+void choose_pruned_choices(const texts& t, options& o) {
+  if (t.pruned_choices.empty()) {
+    if (!o.protected_tokens.empty()) throw failure("--protected: needs --prune-choices");
+    return;
+  }
+  const std::size_t colon = t.pruned_choices.find(':');
+  const std::string rule = t.pruned_choices.substr(0, colon);
+  const std::string value = colon == std::string::npos ? "" : t.pruned_choices.substr(colon + 1);
+  const std::string name = "--prune-choices " + rule;
+  if (rule == "ratio") {
+    o.pruned_choices = prune::weight_ratio{real_float(name, value, not_negative_float)};
+  } else if (rule == "sensitivity") {
+    const std::size_t comma = value.find(',');
+    o.pruned_choices =
+        prune::sensitivity{real_float(name, value.substr(0, comma), not_negative_float),
+                           real_float(name, comma == std::string::npos ? "" : value.substr(comma + 1), positive_float)};
+  } else {
+    throw failure("--prune-choices: want ratio:MU or sensitivity:T,S, got '" + t.pruned_choices + "'");
+  }
+}
+
+// What a router of the catalogue cannot do without.
+void check_router_inputs(const std::string& name, const options& o) {
+  if (o.capacity_by_modality && o.modalities.empty())
+    throw failure(name + ": needs --modalities and --expert-modalities");
+  if (o.blend.sequence != 0.0f && o.prior.empty()) throw failure(name + ": needs --prior and --sequences");
+  if (std::holds_alternative<prune::heterogeneous_factor>(o.capacity) && o.full_experts < 0)
+    throw failure(name + ": needs --full-experts");
+  if (o.sinkhorn_iterations > 0 && !o.bias.empty()) throw failure(name + ": makes its own --bias");
 }
 
 // A router of the catalogue brings its policies; what was given beside it stays.
@@ -144,10 +183,10 @@ void choose_router(const texts& t, options& o) {
   choose_metric(metric, o);
   if (t.top_k) o.choice.top_k = *t.top_k;
   if (std::holds_alternative<prune::lower_bound>(o.capacity)) o.capacity = bound_of(t, o);
-  const std::string name = "--router " + t.router;
-  if (o.capacity_by_modality && o.modalities.empty())
-    throw failure(name + ": needs --modalities and --expert-modalities");
-  if (o.sinkhorn_iterations > 0 && !o.bias.empty()) throw failure(name + ": makes its own --bias");
+  const bool prunes = t.router == "mc" || t.router == "adapmoe";
+  if (prunes && t.pruned_choices.empty()) throw failure("--router " + t.router + ": needs --prune-choices");
+  choose_pruned_choices(t, o);
+  check_router_inputs("--router " + t.router, o);
 }
 
 }  // namespace
@@ -165,6 +204,7 @@ void choose_policies(const texts& t, options& o) {
   choose_merge(t, o);
   choose_capacity(t, o);
   choose_drop_order(t, o);
+  choose_pruned_choices(t, o);
 }
 
 }  // namespace route_cli

@@ -12,7 +12,7 @@ namespace route_cli {
 
 //! Options that mean something only together. "" or nothing = not given.
 struct texts {
-  std::string router;
+  std::string router, pruned_choices;
   std::string metric, score = "softmax", merge = "restricted", capacity = "unlimited", drop = "affinity";
   std::string group_score = "sum2", missing = "minus-one";
   float temperature = 1.0f, logit_cap = 0.0f;

@@ -30,6 +30,13 @@ void take_of_slices(options& o, const char* metric, const Router& router) {
   o.router_metric = metric;
 }
 
+//! The ranks outlive the composition that points to them.
+template <class Router>
+void take_ranks(options& o, const Router& router) {
+  take(o, router);
+  o.ranks.assign(router.selection.ranks, router.selection.ranks + router.choice.top_k);
+}
+
 struct named_router {
   const char* name;
   const char* does;
@@ -104,6 +111,28 @@ const std::vector<named_router>& routers() {
          take(o, catalogue::moma_causal(0));
          o.every_expert = true;
        }},
+      {"moe++", "softmax over FFN and zero-computation experts, 2 best; capacity by cost, tau 0.75 (--full-experts)",
+       "arXiv 2410.07348",
+       [](options& o) { take(o, catalogue::moe_plus_plus(catalogue::moe_plus_plus_experts{}, nullptr)); }},
+      {"mc", "as mixtral; weak second choices are given up (--prune-choices ratio:MU, --protected)", "arXiv 2410.06270",
+       [](options& o) { take(o, catalogue::mc()); }},
+      {"adapmoe", "as mixtral; second choices are given up by sensitivity (--prune-choices sensitivity:T,S)",
+       "arXiv 2408.10284", [](options& o) { take(o, catalogue::adapmoe()); }},
+      {"scmoe-strong", "softmax, 2 best, renormalized: the strong pass", "arXiv 2405.14507",
+       [](options& o) { take_ranks(o, catalogue::scmoe{}.strong()); }},
+      {"scmoe-weak", "the second best alone: the weak pass", "arXiv 2405.14507",
+       [](options& o) { take_ranks(o, catalogue::scmoe{}.weak()); }},
+      {"mor1e", "every expert, by 16 softmax + 2 prior of the token's sequence (--prior, --sequences)",
+       "arXiv 2404.08985",
+       [](options& o) {
+         o.score = affinity::identity{};
+         o.merge = resonance::merge::token_only{};
+         o.as_probabilities = true;
+         o.every_expert = true;
+         o.blend = catalogue::mor1e{}.weights();
+       }},
+      {"exflow", "softmax, the best; the plan of a device with the experts of its --expert-map", "arXiv 2401.08383",
+       [](options& o) { take(o, catalogue::softmax_top_k(1, false)); }},
       {"mixture-of-depths", "one column of logits; the best quarter of the tokens, by sigmoid", "arXiv 2404.02258",
        [](options& o) { take(o, catalogue::mixture_of_depths()); }},
   };

@@ -107,7 +107,7 @@ routing route(const options& o, const inputs& in) {
     r.seconds.emplace_back(stage, taken.count());
   };
   timed("affinity", [&] { score_pairs(pool, o, in, r); });
-  timed("token_choice", [&] { choose_experts(pool, o, r); });
+  timed("token_choice", [&] { choose_experts(pool, o, in, r); });
   timed("merge", [&] { merge_choices(pool, o, in, r); });
   timed("prune", [&] { prune_to_capacity(pool, o, r); });
   timed("plan", [&] { plan_rows(pool, o, r); });

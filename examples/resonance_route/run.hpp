@@ -55,7 +55,7 @@ routing route(const options& o, const inputs& in);
 
 // The stages; each reads what the ones before it left in the routing. In run_STAGE.cpp, but for plan_rows (run.cpp).
 void score_pairs(const resonance::thread_pool& pool, const options& o, const inputs& in, routing& r);
-void choose_experts(const resonance::thread_pool& pool, const options& o, routing& r);
+void choose_experts(const resonance::thread_pool& pool, const options& o, const inputs& in, routing& r);
 void merge_choices(const resonance::thread_pool& pool, const options& o, const inputs& in, routing& r);
 void prune_to_capacity(const resonance::thread_pool& pool, const options& o, routing& r);
 void plan_rows(const resonance::thread_pool& pool, const options& o, routing& r);

@@ -29,6 +29,13 @@ void score(const resonance::thread_pool& pool, const Metric& metric, const Input
       pool, metric, input, resonance::matrix_view<float>(r.affinity.data(), r.tokens, r.experts), workspace.view()));
 }
 
+void blend_prior(const resonance::thread_pool& pool, const options& o, const inputs& in, routing& r) {
+  const resonance::matrix_view<float> scores(r.affinity.data(), r.tokens, r.experts);
+  const affinity::sequence_prior prior{view(std::get<std::vector<float>>(in.prior.values), in.prior),
+                                       in.sequences.data()};
+  require(affinity::host_blend_prior(pool, scores, prior, o.blend, scores));
+}
+
 }  // namespace
 
 void score_pairs(const resonance::thread_pool& pool, const options& o, const inputs& in, routing& r) {
@@ -73,6 +80,7 @@ void score_pairs(const resonance::thread_pool& pool, const options& o, const inp
       o.metric);
   if (!in.modalities.empty()) leave_out_other_modalities(in, r);
   if (o.as_probabilities) make_probabilities(pool, r);
+  if (!o.prior.empty()) blend_prior(pool, o, in, r);
 }
 
 }  // namespace route_cli

@@ -41,9 +41,23 @@ void choose_balanced(const resonance::thread_pool& pool, const options& o, routi
       o.score);
 }
 
+void prune_choices(const resonance::thread_pool& pool, const options& o, const inputs& in, routing& r) {
+  namespace prune = resonance::prune;
+  const resonance::choice_buffers chosen{r.topk_ids.data(), r.topk_weights.data(), nullptr};
+  const resonance::assignment_view choices = resonance::as_assignments(chosen, r.tokens, r.experts, o.choice.top_k);
+  const prune::choice_outputs out{r.topk_ids.data(), r.topk_weights.data()};
+  const std::uint8_t* kept_whole = in.protected_tokens.empty() ? nullptr : in.protected_tokens.data();
+  std::visit(
+      [&](const auto& rule) {
+        if constexpr (!std::is_same_v<std::decay_t<decltype(rule)>, std::monostate>)
+          require(prune::host_prune_choices(pool, rule, choices, kept_whole, {o.choice.renormalize}, out));
+      },
+      o.pruned_choices);
+}
+
 }  // namespace
 
-void choose_experts(const resonance::thread_pool& pool, const options& o, routing& r) {
+void choose_experts(const resonance::thread_pool& pool, const options& o, const inputs& in, routing& r) {
   namespace token_choice = resonance::token_choice;
   const resonance::matrix_view<const float> deltas(r.affinity.data(), r.tokens, r.experts);
   const rows_of_affinity rows({}, {deltas, nullptr, nullptr});
@@ -64,6 +78,7 @@ void choose_experts(const resonance::thread_pool& pool, const options& o, routin
         o.score, o.selection);
   }
 
+  prune_choices(pool, o, in, r);
   r.delta_max = -HUGE_VALF;
   for (const float delta : r.topk_affinity) r.delta_max = std::max(r.delta_max, delta);
 }
