@@ -67,10 +67,15 @@
 
 #if defined(__CUDACC__)
 #define RESONANCE_DEVICE __device__ __forceinline__
+#else
+#define RESONANCE_DEVICE inline
+#endif
+
+// In functions of host and device, too: the host's compiler does not know these.
+#if defined(__CUDA_ARCH__)
 #define RESONANCE_UNROLL _Pragma("unroll")
 #define RESONANCE_NO_UNROLL _Pragma("unroll 1")
 #else
-#define RESONANCE_DEVICE inline
 #define RESONANCE_UNROLL
 #define RESONANCE_NO_UNROLL
 #endif
