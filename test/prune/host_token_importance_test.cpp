@@ -102,7 +102,7 @@ TEST(HostTokenImportanceErrors, NameTheArgumentAndWriteNothing) {
 }
 
 TEST(HostProtectTokens, MarksTheListAndNothingElse) {
-  const std::vector<std::int32_t> ids = {3, -1, 0, 3, 5, INT32_MAX, INT32_MIN, 4};
+  const std::vector<std::int32_t> ids = {3, -1, 0, -1, 5, INT32_MAX, INT32_MIN, 4};
   guarded_buffer<std::uint8_t> mask(5);
   support::with_every_executor([&](const auto& executor, const char* name) {
     mask.repoison();

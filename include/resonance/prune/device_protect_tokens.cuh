@@ -18,7 +18,7 @@ RESONANCE_ARCH_NAMESPACE_BEGIN
 //! Marks the listed tokens, and no others: an expert's choice by importance becomes a mask.
 //!
 //! Equation   protected_tokens[t] = 1 if t is in the list, else 0
-//! Inputs     token_ids int32[count] in device memory; ids outside [0, tokens) count as no token
+//! Inputs     token_ids int32[count] in device memory, a token at most once; ids outside [0, tokens) count as no token
 //! Outputs    protected_tokens uint8[tokens]
 //! Contract   same result as host_protect_tokens, over the tokens that there are
 //! Errors     as host_protect_tokens; index_overflow (count), launch_failed

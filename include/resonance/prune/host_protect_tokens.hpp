@@ -17,7 +17,7 @@ namespace prune {
 //! Marks the listed tokens, and no others: an expert's choice by importance becomes a mask.
 //!
 //! Equation   protected_tokens[t] = 1 if t is in the list, else 0
-//! Inputs     token_ids int32[count], any order, repeated or not; ids outside [0, tokens) count as no token
+//! Inputs     token_ids int32[count], a token at most once, in any order; ids outside [0, tokens) count as no token
 //! Outputs    protected_tokens uint8[tokens]
 //! Contract   same result at any worker count
 //! Errors     out_of_range (count, tokens), null_pointer (token_ids, protected_tokens)

@@ -134,7 +134,8 @@ TEST(DeviceProtectTokens, MarksWhatTheHostMarks) {
   for (const std::int64_t tokens : {0, 1, 256, 700}) {
     for (const std::size_t count : {0, 1, 300}) {
       std::vector<std::int32_t> ids(count);
-      for (std::int32_t& id : ids) id = static_cast<std::int32_t>(random.below(1000)) - 10;
+      for (std::size_t i = 0; i < count; ++i)  // every third token, and some that there are not
+        ids[i] = random.coin(0.2) ? -1 - static_cast<std::int32_t>(i) : static_cast<std::int32_t>(3 * (count - i) - 2);
       const auto size = static_cast<std::size_t>(tokens);
       guarded_buffer<std::uint8_t> host(size);
       guarded_buffer<std::uint8_t> device(size);
