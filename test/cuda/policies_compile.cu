@@ -2,6 +2,7 @@
 // Compiled, never run: every policy that both backends share is called from device code, by nvcc and by NVRTC.
 #include <resonance/affinity/metrics.hpp>
 #include <resonance/affinity/score.hpp>
+#include <resonance/balance/moving_average.hpp>
 #include <resonance/core/math.hpp>
 #include <resonance/core/order_key.hpp>
 #include <resonance/core/row_type.hpp>
@@ -12,6 +13,7 @@
 #include <resonance/plan/plan.hpp>
 #include <resonance/prune/capacity.hpp>
 #include <resonance/prune/drop_order.hpp>
+#include <resonance/prune/prune_choices.hpp>
 #include <resonance/token_choice/policies.hpp>
 #include <resonance/token_choice/weights.hpp>
 
@@ -56,6 +58,22 @@ __global__ void mass_units(const resonance::prune::affinity_mass rule, const flo
 template <class Order>
 __global__ void drop_keys(const Order, const float* token_best, std::uint32_t* keys) {
   keys[threadIdx.x] = Order::key(threadIdx.x, Order::needs_token_best ? token_best[threadIdx.x] : 0.0f);
+}
+
+template <class Rule>
+__global__ void pruned_choices(const Rule, float bound, const resonance::prune::choice_options options,
+                               std::int32_t experts, std::int32_t* ids, float* weights, std::int64_t* dropped) {
+  dropped[threadIdx.x] = resonance::detail::prune_token_choices<Rule>(
+      bound, options, experts, 2 * threadIdx.x, 2 * threadIdx.x + 2, [=](std::int64_t slot) { return ids[slot]; },
+      [=](std::int64_t slot) { return weights[slot]; },
+      [=](std::int64_t slot, std::int32_t id, float weight) {
+        ids[slot] = id;
+        weights[slot] = weight;
+      });
+}
+
+__global__ void smooth(resonance::balance::moving_average* average, const float* delta_max) {
+  average->add(*delta_max);
 }
 
 __global__ void local_experts(const resonance::plan::options options, const resonance::assignment_view assignments,
@@ -115,6 +133,10 @@ template __global__ void capacities(const prune::lower_bound, const prune::batch
                                     std::int64_t*);
 template __global__ void capacities(const prune::per_expert, const prune::batch_facts, const std::int64_t*,
                                     std::int64_t*);
+template __global__ void pruned_choices(const prune::weight_ratio, float, const prune::choice_options, std::int32_t,
+                                        std::int32_t*, float*, std::int64_t*);
+template __global__ void pruned_choices(const prune::sensitivity, float, const prune::choice_options, std::int32_t,
+                                        std::int32_t*, float*, std::int64_t*);
 template __global__ void drop_keys(const prune::affinity_order, const float*, std::uint32_t*);
 template __global__ void drop_keys(const prune::position, const float*, std::uint32_t*);
 template __global__ void drop_keys(const prune::slot_major, const float*, std::uint32_t*);
