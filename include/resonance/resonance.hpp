@@ -27,10 +27,10 @@
 #include <resonance/catalogue/exflow.hpp>
 #include <resonance/catalogue/mc.hpp>
 #include <resonance/catalogue/models.hpp>
+#include <resonance/catalogue/moe_plus_plus.hpp>
 #include <resonance/catalogue/moma.hpp>
 #include <resonance/catalogue/mor1e.hpp>
 #include <resonance/catalogue/scmoe.hpp>
-#include <resonance/catalogue/moe_plus_plus.hpp>
 #include <resonance/config.hpp>
 #include <resonance/core/executor.hpp>
 #include <resonance/core/math.hpp>
