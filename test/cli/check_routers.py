@@ -177,8 +177,8 @@ def refusals(program, rng):
     bias = program.file("bias", np.zeros(8, np.float32))
     return {
         ("--router", "mixtrall", *logits): "--router: there is no router 'mixtrall'",
-        ("--router", "mixtral", "--score", "sigmoid", *logits): "--score excludes --router",
-        ("--router", "mixtral", "--capacity", "fixed:1", *logits): "--capacity excludes --router",
+        ("--router", "mixtral", "--score", "sigmoid", *logits): "--router excludes --score",
+        ("--router", "mixtral", "--capacity", "fixed:1", *logits): "--router excludes --capacity",
         ("--router", "mixtral", "--top-k", "9", *logits): "--top-k: 9 choices per token exceed the 8 experts",
         ("--router", "mixtral"): "give --hidden or --logits",
         ("--router", "etr", *logits): "--metric grap: needs --hidden",
