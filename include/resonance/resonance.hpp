@@ -46,6 +46,7 @@
 #include <resonance/offline/cache_allocation.hpp>
 #include <resonance/offline/exact_placement.hpp>
 #include <resonance/offline/merge_statistics.hpp>
+#include <resonance/offline/orthogonal_projector.hpp>
 #include <resonance/offline/placement.hpp>
 #include <resonance/offline/transition_trace.hpp>
 #include <resonance/offline/usage.hpp>
