@@ -7,6 +7,7 @@
 #define RESONANCE_CATALOGUE_EXFLOW_HPP
 
 #include <resonance/config.hpp>
+#include <resonance/core/math.hpp>
 #include <resonance/core/status.hpp>
 #include <resonance/core/std.hpp>
 
@@ -22,7 +23,7 @@ struct exflow_traffic {
   //! A dispatch and a combine per layer, p of the tokens elsewhere: 2 G N L p.
   constexpr double with_combine(double crossing) const { return 2 * devices * tokens * layers * crossing; }
   //! A dispatch alone, and at the end an all-gather of the tokens: G N (L p + G).
-  constexpr double coherent(double crossing) const { return devices * tokens * (layers * crossing + devices); }
+  double coherent(double crossing) const { return devices * tokens * math::fma(layers, crossing, devices); }
 };
 
 //! The expert_map of one device, for its plan of a layer (plan::options).
