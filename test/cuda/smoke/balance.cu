@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// cuda-smoke-balance T E K H: router statistics and the separation of tokens, against the host backend.
+// cuda-smoke-balance T E K H: router statistics, the separation of tokens and their transitions from one choice to
+// another, against the host backend.
 #include <resonance/balance/device_balance.cuh>
+#include <resonance/balance/device_transitions.cuh>
 #include <resonance/balance/host_balance.hpp>
+#include <resonance/balance/host_transitions.hpp>
 #include <resonance/core/executor.hpp>
 
 #include "support.hpp"
@@ -35,21 +38,31 @@ void compare_statistics(smoke::comparison& comparison, const smoke::shape& shape
   comparison.same("z_loss", expected_z, z.to_host());
 }
 
-void compare_separation(smoke::comparison& comparison, const smoke::shape& shape, smoke::generator& numbers) {
-  const std::vector<float> x = smoke::random_values(numbers, shape.tokens * shape.hidden);
+//! Ids [T,K], some of them unassigned.
+std::vector<std::int32_t> random_ids(smoke::generator& numbers, const smoke::shape& shape) {
   std::vector<std::int32_t> ids;
   for (std::int64_t slot = 0; slot < shape.tokens * shape.top_k; ++slot)
     ids.push_back(static_cast<std::int32_t>(numbers.below(shape.experts + 1)) - 1);
+  return ids;
+}
+
+resonance::assignment_view assignments(const std::int32_t* ids, const smoke::shape& shape) {
+  resonance::assignment_view a;
+  a.tokens = shape.tokens;
+  a.experts = shape.experts;
+  a.slots_per_token = shape.top_k;
+  a.ids = ids;
+  return a;
+}
+
+void compare_separation(smoke::comparison& comparison, const smoke::shape& shape, smoke::generator& numbers) {
+  const std::vector<float> x = smoke::random_values(numbers, shape.tokens * shape.hidden);
+  const std::vector<std::int32_t> ids = random_ids(numbers, shape);
   const smoke::device_array<float> device_x(x);
   const smoke::device_array<std::int32_t> device_ids(ids);
 
-  resonance::assignment_view on_host;
-  on_host.tokens = shape.tokens;
-  on_host.experts = shape.experts;
-  on_host.slots_per_token = shape.top_k;
-  resonance::assignment_view on_device = on_host;
-  on_host.ids = ids.data();
-  on_device.ids = device_ids.data();
+  const resonance::assignment_view on_host = assignments(ids.data(), shape);
+  const resonance::assignment_view on_device = assignments(device_ids.data(), shape);
   std::vector<double> expected(1);
   std::vector<unsigned char> memory(balance::host_calinski_harabasz_workspace_bytes(shape.hidden, shape.experts));
   smoke::require(
@@ -69,6 +82,26 @@ void compare_separation(smoke::comparison& comparison, const smoke::shape& shape
   comparison.same("calinski_harabasz", expected, ratio.to_host());
 }
 
+void compare_transitions(smoke::comparison& comparison, const smoke::shape& shape, smoke::generator& numbers) {
+  const std::vector<std::int32_t> from = random_ids(numbers, shape);
+  const std::vector<std::int32_t> to = random_ids(numbers, shape);
+  const smoke::device_array<std::int32_t> device_from(from);
+  const smoke::device_array<std::int32_t> device_to(to);
+  const auto table = [&](std::int64_t* data) {
+    return resonance::matrix_view<std::int64_t>(data, shape.experts, shape.experts);
+  };
+  std::vector<std::int64_t> expected(static_cast<std::size_t>(shape.experts * shape.experts));
+  smoke::require(balance::host_transition_counts(resonance::serial_executor{}, assignments(from.data(), shape),
+                                                 assignments(to.data(), shape), table(expected.data())),
+                 "host_transition_counts");
+  const smoke::device_array<std::int64_t> found(expected.size());
+  comparison.run("device_transition_counts", [&](const resonance::device_stream& on) {
+    return balance::device_transition_counts(on, assignments(device_from.data(), shape),
+                                             assignments(device_to.data(), shape), table(found.data()));
+  });
+  comparison.same("transitions", expected, found.to_host());
+}
+
 }  // namespace
 
 int main(int count, char** values) {
@@ -79,5 +112,6 @@ int main(int count, char** values) {
   smoke::comparison comparison("balance");
   compare_statistics(comparison, shape, logits, smoke::device_array<float>(logits));
   compare_separation(comparison, shape, numbers);
+  compare_transitions(comparison, shape, numbers);
   return comparison.finish();
 }
