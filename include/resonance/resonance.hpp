@@ -48,6 +48,7 @@
 #include <resonance/offline/merge_statistics.hpp>
 #include <resonance/offline/orthogonal_projector.hpp>
 #include <resonance/offline/placement.hpp>
+#include <resonance/offline/staged_placement.hpp>
 #include <resonance/offline/transition_trace.hpp>
 #include <resonance/offline/usage.hpp>
 #include <resonance/permute/host_permute.hpp>
