@@ -29,6 +29,9 @@ inline constexpr int unpermute_blocks = 1024 / unpermute_threads;
 inline constexpr int unpermute_blocks = 1280 / unpermute_threads;
 #endif
 
+//! What experts without rows are takes registers, too: 64 of them.
+inline constexpr int unpermute_in_place_blocks = 1024 / unpermute_threads;
+
 //! Pieces of unpermute_piece elements, a warp for each.
 template <int Threads, int Elements, class Row, class Index>
 __global__ __launch_bounds__(Threads, unpermute_blocks) void kernel_unpermute(
@@ -45,7 +48,7 @@ __global__ __launch_bounds__(Threads, unpermute_blocks) void kernel_unpermute(
 
 //! The same where some experts have no rows.
 template <int Threads, int Elements, class Row, class Index>
-__global__ __launch_bounds__(Threads, unpermute_blocks) void kernel_unpermute_in_place(
+__global__ __launch_bounds__(Threads, unpermute_in_place_blocks) void kernel_unpermute_in_place(
     matrix_view<const Row> permuted, permute::row_plan<Index> plan, permute::in_place_experts<Row> experts,
     const std::int64_t* num_tokens, row_shares shares, matrix_view<Row> y) {
   wait_for_previous_kernel();

@@ -14,6 +14,7 @@ namespace balance = resonance::balance;
 RESONANCE_BUILT(balance::kernel_router_sums<256, float>);
 RESONANCE_BUILT(balance::kernel_router_sums<256, resonance::bfloat16>);
 RESONANCE_BUILT(balance::kernel_router_means<256>);
+RESONANCE_BUILT(balance::kernel_sinkhorn_step<256>);
 RESONANCE_BUILT(balance::kernel_column_scatter<balance::scatter_columns, resonance::bfloat16>);
 RESONANCE_BUILT(balance::kernel_scatter_ratio<256>);
 RESONANCE_BUILT(balance::kernel_delta_quantile<512>);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // low occupancy: kernel_unpermute: 80 KiB of rows per multiprocessor are in flight in registers
-// low occupancy: kernel_unpermute_in_place: as kernel_unpermute
+// low occupancy: kernel_unpermute_in_place: as kernel_unpermute, and the kinds of experts
 #include <resonance/core/row_type.hpp>
 #include <resonance/permute/kernel_permute.cuh>
 #include <resonance/permute/kernel_unpermute.cuh>
