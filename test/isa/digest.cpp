@@ -66,7 +66,7 @@ std::vector<Row> rows_of(exact_source& source, std::int64_t count, bool hostile 
 }
 
 struct digests {
-  digest affinity, scores, choice, merge, prune, plan, unpermute;
+  digest affinity, scores, blend, contrast, choice, merge, prune, plan, unpermute;
 };
 
 const resonance::serial_executor serial;
@@ -135,6 +135,31 @@ void add_scores(digests& d, const Score& score, const Input& logits, std::int64_
     if (!outcome.ok()) std::printf("scores refused: %s %s\n", outcome.argument, outcome.message());
     d.scores.add(scores);
   }
+}
+
+//! Scores blended with two sequences' priors.
+void add_blend(digests& d, const std::vector<float>& scores, std::int64_t tokens, std::int64_t experts,
+               exact_source& source) {
+  const std::vector<float> prior = rows_of<float>(source, 2 * experts, true);
+  std::vector<std::int32_t> sequences;
+  for (std::int64_t t = 0; t < tokens; ++t) sequences.push_back(static_cast<std::int32_t>(source.bits() % 4) - 1);
+  std::vector<float> blend(scores.size());
+  const resonance::status outcome = affinity::host_blend_prior(serial, {scores.data(), tokens, experts},
+                                                               {{prior.data(), 2, experts}, sequences.data()},
+                                                               {19.3F, 1.7F}, {blend.data(), tokens, experts});
+  if (!outcome.ok()) std::printf("blend refused: %s %s\n", outcome.argument, outcome.message());
+  d.blend.add(blend);
+}
+
+template <class Row>
+void add_contrast(digests& d, const std::vector<Row>& strong, const std::vector<Row>& weak, std::int64_t tokens,
+                  std::int64_t count) {
+  std::vector<float> contrast(strong.size());
+  const resonance::status outcome = affinity::host_contrast_logits(
+      serial, resonance::matrix_view<const Row>(strong.data(), tokens, count),
+      resonance::matrix_view<const Row>(weak.data(), tokens, count), {0.01F, 0.7F}, {contrast.data(), tokens, count});
+  if (!outcome.ok()) std::printf("contrast refused: %s %s\n", outcome.argument, outcome.message());
+  d.contrast.add(contrast);
 }
 
 struct shape {
@@ -220,6 +245,56 @@ void add_shape(digests& d, const shape& s, exact_source& source) {
   capped.logit_cap = 3.0F;
   capped.temperature = 0.9F;
   add_scores(d, capped, deltas, s.tokens, s.experts);
+  add_blend(d, deltas, s.tokens, s.experts, source);
+  add_contrast(d, hostile, rows_of<Row>(source, s.tokens * s.experts), s.tokens, s.experts);
+}
+
+//! Sums in double: merged reports, projectors and a step.
+template <class Row>
+digest offline_digest() {
+  namespace offline = resonance::offline;
+  digest d;
+  exact_source source(43);
+  constexpr std::int32_t experts = 3, reports = 5;
+  constexpr std::int64_t hidden = 21;
+  const std::vector<Row> rows = rows_of<Row>(source, 40 * hidden);
+  const std::vector<std::int32_t> offsets = {0, 25, 25, 40};
+  std::vector<double> projectors(experts * hidden * hidden), mean(hidden * hidden);
+  std::vector<float> weights = rows_of<float>(source, 4 * hidden);
+  const std::vector<float> update = rows_of<float>(source, 4 * hidden);
+  std::vector<std::int64_t> tokens(reports * experts);
+  std::vector<double> updates(reports * experts), merged(2 * experts), shares(reports);
+  std::vector<offline::rank_report> list(reports);
+  for (std::int32_t r = 0; r < reports; ++r) {
+    for (std::int32_t e = 0; e < experts; ++e) {
+      const auto i = static_cast<std::size_t>(r * experts + e);
+      tokens[i] = static_cast<std::int64_t>(source.bits() >> 44);
+      updates[i] = static_cast<double>(source.value(false));
+    }
+    const auto i = static_cast<std::size_t>(r);
+    list[i] = {r, 1 + static_cast<double>(source.bits() >> 44), r, &tokens[i * experts], &updates[i * experts]};
+  }
+  std::vector<char> memory(4096);
+  const resonance::workspace_view workspace{memory.data(), memory.size()};
+  const offline::projectors p{projectors.data(), experts, hidden};
+  const resonance::status outcome =
+      resonance::detail::checks{}
+          .also(offline::reset_projectors(p))
+          .also(offline::accumulate_projectors(serial, resonance::matrix_view<const Row>(rows.data(), 40, hidden),
+                                               offsets.data(), 0.3, p, workspace))
+          .also(offline::mean_of_other_projectors(p, 0, mean.data()))
+          .also(offline::orthogonal_step(serial, resonance::matrix_view<float>(weights.data(), 4, hidden),
+                                         resonance::matrix_view<const float>(update.data(), 4, hidden), mean.data(),
+                                         0.1))
+          .also(offline::merge_statistics(list.data(), reports, experts, {0.7, 9},
+                                          {merged.data(), merged.data() + experts, shares.data(), nullptr}, workspace))
+          .result();
+  if (!outcome.ok()) std::printf("offline refused: %s %s\n", outcome.argument, outcome.message());
+  d.add(projectors);
+  d.add(weights);
+  d.add(merged);
+  d.add(shares);
+  return d;
 }
 
 template <class Row>
@@ -234,11 +309,14 @@ void print_digests(const char* type) {
   };
   line("affinity", d.affinity);
   line("scores", d.scores);
+  line("blend", d.blend);
+  line("contrast", d.contrast);
   line("token_choice", d.choice);
   line("merge", d.merge);
   line("prune", d.prune);
   line("plan", d.plan);
   line("unpermute", d.unpermute);
+  line("offline", offline_digest<Row>());
 }
 
 }  // namespace
