@@ -12,34 +12,11 @@
 #include <resonance/core/math.hpp>
 #include <resonance/core/order_key.hpp>
 #include <resonance/core/row_type.hpp>
+#include <resonance/core/softmax.hpp>
 #include <resonance/core/status.hpp>
 #include <resonance/core/views.hpp>
 
 RESONANCE_NAMESPACE_BEGIN
-namespace detail {
-
-//! The largest of value_at(0 .. count), -inf for none; a maximum has no order of its own.
-template <class ValueAt>
-RESONANCE_FORCE_INLINE float largest_of(std::int64_t count, const ValueAt& value_at) {
-  constexpr int width = 16;  // lanes, because a compiler may not reorder a maximum of floats into vectors itself
-  float lanes[width];
-  for (int lane = 0; lane < width; ++lane) lanes[lane] = math::negative_infinity();
-  std::int64_t next = 0;
-  for (; next + width <= count; next += width) {
-    for (int lane = 0; lane < width; ++lane) {
-      const float value = value_at(next + lane);
-      lanes[lane] = value > lanes[lane] ? value : lanes[lane];
-    }
-  }
-  for (int lane = 0; next < count; ++next, ++lane)
-    lanes[lane] = value_at(next) > lanes[lane] ? value_at(next) : lanes[lane];
-  float largest = lanes[0];
-  for (int lane = 1; lane < width; ++lane) largest = lanes[lane] > largest ? lanes[lane] : largest;
-  return largest;
-}
-
-}  // namespace detail
-
 namespace affinity {
 
 //! Contrasts two rows of logits per token: those of a strong choice of experts and those of a weak one.
