@@ -232,7 +232,7 @@ void fuzz(byte_source& bytes) {
   s.tokens = bytes.below(20);
   s.experts = bytes.below(14);
   s.hidden = bytes.below(40);
-  const std::int32_t composition = bytes.below(5);
+  const std::int32_t composition = bytes.below(6);
   const exact<float> bias(s.experts, bytes);
   const exact<std::int32_t> expert_map(s.experts, bytes);
   for (std::int64_t e = 0; e < s.experts; ++e)
@@ -281,6 +281,16 @@ void fuzz(byte_source& bytes) {
       o.selection.ranks = ranks.data();
       o.capacity.capacities = capacities.data();
     });
+  } else if (composition == 4) {
+    draw_and_check<affinity::logits, token_choice::threshold, merge::restricted, prune::heterogeneous_factor,
+                   affinity::sigmoid, prune::slot_major_prioritized>(
+        given, s, bytes, bias, expert_map, row, [&](auto& o) {
+          o.selection.above = bytes.take<float>();
+          o.capacity.capacity_factor = bytes.below(12) / 10.0;
+          o.capacity.tau = bytes.take<double>();
+          o.capacity.full_experts = bytes.below(24) - 1;
+          o.capacity.counts_k = bytes.below(2) == 1;
+        });
   } else {
     draw_and_check<affinity::logits, token_choice::grouped_top_k, merge::union_, prune::affinity_mass,
                    affinity::softmax_over_chosen, prune::affinity_order>(given, s, bytes, bias, expert_map, row,

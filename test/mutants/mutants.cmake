@@ -95,9 +95,18 @@ resonance_mutant(merge_offset_read_after_it_moved PROGRAM simt/merge/device_merg
                  FIND "warp_team::sync();\n    if (lane_id() == 0) store(out.token_offsets"
                  REPLACE "if (lane_id() == 0) store(out.token_offsets")
 
+resonance_mutant(token_choice_biased_past_the_threshold PROGRAM
+                 simt/token_choice/device_token_choice_policies_test.cpp BY value
+                 FILTER DeviceTokenChoicePolicies.Threshold FILE token_choice/row_rules.cuh
+                 FIND "is_candidate(selection.policy, delta) ? order_key(score_and_bias) : never_chosen"
+                 REPLACE "order_key(score_and_bias)")
+
 resonance_mutant(prune_keeps_one_too_many PROGRAM simt/prune/device_prune_test.cpp BY value
                  FILTER DevicePrune.OneExpertMayHoldAllAssignments FILE prune/block_prune.cuh
                  FIND "decide(slot, rank >= 0 && rank < limit)" REPLACE "decide(slot, rank >= 0 && rank <= limit)")
+resonance_mutant(prune_places_start_anew PROGRAM simt/prune/device_prune_reference_test.cpp BY value
+                 FILTER DevicePruneReference.AgreesOnEveryKindOfAffinity FILE prune/block_prune.cuh
+                 FIND "before + rank < limit" REPLACE "rank < limit")
 resonance_mutant(prune_choices_counts_one_block_only PROGRAM simt/prune/device_prune_choices_test.cpp BY value
                  FILTER DevicePruneChoices.HasTheHostsBits FILE prune/kernel_prune_choices.cuh
                  FIND "i < blocks; i += Threads" REPLACE "i < 1; i += Threads")
@@ -142,6 +151,10 @@ resonance_mutant(balance_quantile_one_rank_too_high PROGRAM simt/balance/device_
                  FILTER DeviceDeltaQuantile.HasTheHostsBits FILE balance/block_delta_quantile.cuh
                  FIND "quantile_rank(q, count) + 1)" REPLACE "quantile_rank(q, count))")
 
+resonance_mutant(balance_sinkhorn_forgets_its_bias PROGRAM simt/balance/device_sinkhorn_test.cpp BY value
+                 FILTER DeviceSinkhorn/0.IsTheHosts FILE balance/kernel_balance.cuh
+                 FIND "sinkhorn_step(start != nullptr ? load(start + e) : 0.0f, mean, experts)"
+                 REPLACE "sinkhorn_step(0.0f, mean, experts)")
 resonance_mutant(balance_transitions_without_atomic PROGRAM simt/balance/device_transitions_test.cpp SANITIZER thread
                  BY race FILTER DeviceTransitions.AreTheSameUnderEverySchedule FILE balance/block_transitions.cuh
                  FIND "atomic_add(counters + b, 1ull)" REPLACE "counters[b] += 1ull")

@@ -314,4 +314,18 @@ TEST(HostTokenChoiceEdges, ABiasMovesTheChoiceAndNotTheWeight) {
   }
 }
 
+TEST(HostTokenChoice, TheThresholdItselfIsNotAboveIt) {
+  const std::vector<float> logits = {2.0F, 3.0F, 1.0F, 2.5F};
+  token_choice::options o;
+  o.top_k = 3;
+  EXPECT_EQ(
+      run(support::serial(), logits_source(logits, 1, 4), affinity::sigmoid{}, token_choice::threshold{2.0F}, o).ids,
+      (std::vector<std::int32_t>{1, 3, -1}));
+  const std::vector<float> bias = {9.0F, 0.0F, 9.0F, 1.0F};
+  o.correction_bias = bias.data();
+  EXPECT_EQ(
+      run(support::serial(), logits_source(logits, 1, 4), affinity::sigmoid{}, token_choice::threshold{2.0F}, o).ids,
+      (std::vector<std::int32_t>{3, 1, -1}));
+}
+
 }  // namespace
