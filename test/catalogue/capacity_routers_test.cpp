@@ -159,6 +159,37 @@ TEST(Catalogue, EtrBoundTakesTheBatchsDeltaOrAGivenOne) {
   EXPECT_EQ(counts_of(batch, o).capacity[0], static_cast<std::int64_t>(std::max(1.0, std::ceil(bound))));
 }
 
+// Reading D3 of delta_max: a quantile of what the tokens chose, or a moving average of it, in place of the largest.
+TEST(Catalogue, EtrBoundTakesAQuantileAndAMovingAverage) {
+  const hidden_batch batch;
+  const serial_executor executor;
+  std::vector<float> chosen(hidden_batch::tokens);
+  auto o = catalogue::etr_bound();
+  route::outputs<> out;
+  out.choice.topk_affinity = chosen.data();
+  support::exact_workspace routing(route::host_route_workspace_bytes(executor, batch.input(), o));
+  ASSERT_TRUE(support::accepted(route::host_route(executor, batch.input(), o, out, routing.view())));
+  float quantile = 0.0F;
+  support::exact_workspace counting(balance::host_delta_quantile_workspace_bytes(hidden_batch::tokens, 1));
+  ASSERT_TRUE(support::accepted(balance::host_delta_quantile(
+      executor, matrix_view<const float>{chosen.data(), hidden_batch::tokens, 1}, 0.99, &quantile, counting.view())));
+  std::sort(chosen.begin(), chosen.end());
+  EXPECT_EQ(quantile, chosen[506]);  // the ceil(0.99 * 512)-th least
+  const auto capacity_at = [](double delta) {
+    const double bound = prune::lower_bound::minimum(delta, hidden_batch::hidden, hidden_batch::experts);
+    return std::min<std::int64_t>(71, static_cast<std::int64_t>(std::max(1.0, std::ceil(bound))));  // 1.1 * 512 / 8
+  };
+  o.prune.delta_max = &quantile;
+  EXPECT_EQ(counts_of(batch, o).capacity[0], capacity_at(static_cast<double>(quantile)));
+  balance::moving_average average{0.5F};
+  average.add(quantile);
+  average.add(0.5F * quantile);
+  EXPECT_NEAR(average.value, 0.75 * static_cast<double>(quantile), 1e-6);
+  o.prune.delta_max = &average.value;
+  EXPECT_EQ(counts_of(batch, o).capacity[0], capacity_at(static_cast<double>(average.value)));
+  EXPECT_LT(capacity_at(static_cast<double>(average.value)), capacity_at(static_cast<double>(quantile)));
+}
+
 TEST(Catalogue, EtrTopPTakesFewerExpertsWhereFewHoldTheMass) {
   const hidden_batch batch;
   const counts all = counts_of(batch, catalogue::etr_top_p(1.0, 4));
