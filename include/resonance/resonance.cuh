@@ -82,11 +82,14 @@
 #include <resonance/route/kernel_route_steps.cuh>
 #include <resonance/token_choice/block_token_choice.cuh>
 #include <resonance/token_choice/block_top_k.cuh>
+#include <resonance/token_choice/device_sparse_mixer.cuh>
 #include <resonance/token_choice/device_token_choice.cuh>
 #include <resonance/token_choice/device_weights.cuh>
+#include <resonance/token_choice/kernel_sparse_mixer.cuh>
 #include <resonance/token_choice/kernel_token_choice.cuh>
 #include <resonance/token_choice/kernel_weights.cuh>
 #include <resonance/token_choice/row_rules.cuh>
+#include <resonance/token_choice/warp_sparse_mixer.cuh>
 #include <resonance/token_choice/warp_token_choice.cuh>
 #include <resonance/token_choice/warp_top_k.cuh>
 #include <resonance/token_choice/warp_weights.cuh>

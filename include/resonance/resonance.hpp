@@ -68,10 +68,12 @@
 #include <resonance/route/host_route.hpp>
 #include <resonance/route/options.hpp>
 #include <resonance/route/router.hpp>
+#include <resonance/token_choice/host_sparse_mixer.hpp>
 #include <resonance/token_choice/host_token_choice.hpp>
 #include <resonance/token_choice/host_weights.hpp>
 #include <resonance/token_choice/policies.hpp>
 #include <resonance/token_choice/selection_values.hpp>
+#include <resonance/token_choice/sparse_mixer.hpp>
 #include <resonance/version.hpp>
 
 #endif

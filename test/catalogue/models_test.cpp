@@ -24,6 +24,22 @@ TEST(Catalogue, DeepseekV2) { expect_router(golden("deepseek_v2"), catalogue::de
 TEST(Catalogue, GptOss) { expect_router(golden("gpt_oss"), catalogue::gpt_oss()); }
 TEST(Catalogue, Llama4) { expect_router(golden("llama4"), catalogue::llama4()); }
 
+TEST(Catalogue, Phi35Moe) {
+  const golden g("phimoe");
+  const auto o = catalogue::phi3_5_moe();
+  catalogue_test::routed chosen = catalogue_test::route_of(g.input(), o, g);
+  const std::vector<float> of_the_route = chosen.weights;
+  assignment_view a;
+  a.tokens = g.tokens;
+  a.experts = g.experts;
+  a.slots_per_token = o.choice.top_k;
+  a.ids = chosen.ids.data();
+  ASSERT_TRUE(support::accepted(token_choice::host_sparse_mixer_weights(
+      serial_executor{}, g.input().logits, a, token_choice::sparse_mixer{}, chosen.weights.data())));
+  catalogue_test::expect_golden(g, chosen);
+  EXPECT_NE(chosen.weights, of_the_route);
+}
+
 TEST(Catalogue, DeepseekV3) {
   const golden g("deepseek_v3");
   expect_router(g, catalogue::deepseek_v3(g.bias.data()));

@@ -77,6 +77,11 @@ resonance_mutant(token_choice_block_barrier ${choice} SANITIZER thread BY race
                  FILTER DeviceTokenChoice.HasTheHostsBitsUnderEverySchedule FILE token_choice/block_token_choice.cuh
                  FIND "team_.sync();\n    float sum = 0.0f;" REPLACE "float sum = 0.0f;")
 
+resonance_mutant(token_choice_filled_slot_is_weighed PROGRAM simt/token_choice/device_sparse_mixer_test.cpp BY value
+                 FILTER DeviceSparseMixer/float32.HasTheHostsBitsAndTheDefinitionsValues
+                 FILE token_choice/warp_sparse_mixer.cuh
+                 FIND "a.is_expert(id) && !filled" REPLACE "a.is_expert(id)")
+
 resonance_mutant(expert_choice_place_without_atomic PROGRAM simt/expert_choice/device_expert_choice_test.cpp
                  SANITIZER thread BY race FILTER DeviceExpertChoice.TakesTheSameUnderEverySchedule
                  FILE expert_choice/block_expert_choice.cuh

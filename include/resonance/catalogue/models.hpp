@@ -75,6 +75,13 @@ auto olmoe() {
   return softmax_top_k<Metric>(8, false);
 }
 
+//! Phi-3.5-MoE (arXiv 2409.12136): 2 of 16. Its weights come from token_choice::host_sparse_mixer_weights, given the
+//! ids that the route keeps; the route's own, the row's softmax, are not the model's.
+template <class Metric = affinity::logits>
+auto phi3_5_moe() {
+  return softmax_top_k<Metric>(2, false);
+}
+
 //! DBRX: 4 of 16; its 1-norm of positive weights is their sum.
 template <class Metric = affinity::logits>
 auto dbrx() {

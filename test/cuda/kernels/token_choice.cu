@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Token choice from logits and hidden states: the tiles of the usual expert counts, every policy, a block for one row.
+// low occupancy: kernel_sparse_mixer: a warp per token with the quotients and exponentials inlined
 // low occupancy: kernel_token_choice: the list of best keys is in registers: six blocks for 8, four for 32
 // low occupancy: kernel_token_choice_by_block: one long row per block, in shared memory
 // low occupancy: kernel_weights: a warp per token with the divisions inlined
 #include <resonance/affinity/metrics.hpp>
 #include <resonance/affinity/score.hpp>
 #include <resonance/affinity/warp_affinity.cuh>
+#include <resonance/token_choice/kernel_sparse_mixer.cuh>
 #include <resonance/token_choice/kernel_token_choice.cuh>
 #include <resonance/token_choice/kernel_weights.cuh>
 #include <resonance/token_choice/policies.hpp>
@@ -38,3 +40,5 @@ RESONANCE_BUILT(detail::kernel_token_choice<cosine, affinity::softmax, token_cho
 RESONANCE_BUILT(detail::kernel_token_choice_by_block<logits<float>, affinity::softmax, token_choice::top_k>);
 RESONANCE_BUILT(detail::kernel_token_choice_by_block<cosine, affinity::sigmoid, token_choice::grouped_top_k>);
 RESONANCE_BUILT(detail::kernel_weights<affinity::softmax>);
+RESONANCE_BUILT(detail::kernel_sparse_mixer<float>);
+RESONANCE_BUILT(detail::kernel_sparse_mixer<resonance::bfloat16>);
