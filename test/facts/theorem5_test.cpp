@@ -111,6 +111,17 @@ double expert_choice_rate(std::int64_t tokens, const std::vector<double>& mislea
   return successes / static_cast<double>(samples);
 }
 
+// Corollary 6: where few tokens mislead, expert choice all but always succeeds, where many do, all but never.
+TEST(Theorem5, ExpertChoiceKeepsItsBounds) {
+  const auto often_misled = [](double q) { return std::exp(-1023 * q / 8); };                   // C <= (T - 1) q / 2
+  const auto seldom_misled = [](double capacity) { return 1 - std::exp(-3 * capacity / 16); };  // C >= 2 T q
+  EXPECT_NEAR(often_misled(.1) / 2.80e-6, 1, .005);
+  EXPECT_NEAR(seldom_misled(21), .980503, 5e-7);
+  EXPECT_LT(reference::expert_choice_success(1024, {.1}, 40), often_misled(.1));
+  EXPECT_GT(reference::expert_choice_success(1024, {.01}, 21), seldom_misled(21));
+  EXPECT_NEAR(reference::expert_choice_success(1024, {.1}, 64) / 8.41e-6, 1, .001);
+}
+
 TEST(Theorem5, ExpertChoiceThatIsSeldomMisled) {
   EXPECT_NEAR(reference::expert_choice_success(1024, {.01}, 21), .998043, 5e-7);
   EXPECT_LT(four_standard_errors(.998), .0009);
