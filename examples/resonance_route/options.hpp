@@ -64,6 +64,7 @@ struct options {
   bool capacity_by_modality = false;     // a factor counts the tokens and the experts of a modality
   bool every_expert = false;             // K = E
   std::int32_t sinkhorn_iterations = 0;  // 0 = no balancing
+  bool sparse_mixer = false;             // weights by SparseMixer instead of the score
   resonance::token_choice::options choice;
   resonance::prune::options prune;
   resonance::plan::options plan;

@@ -53,6 +53,11 @@ const std::vector<named_router>& routers() {
       {"qwen3-next", "softmax, 10 best, renormalized", "Qwen3-Next-80B-A3B",
        [](options& o) { take(o, catalogue::qwen3_next()); }},
       {"olmoe", "softmax, 8 best", "arXiv 2409.02060", [](options& o) { take(o, catalogue::olmoe()); }},
+      {"phi3.5-moe", "2 best, each weighed by a softmax over the experts near it (SparseMixer)", "arXiv 2409.12136",
+       [](options& o) {
+         take(o, catalogue::phi3_5_moe());
+         o.sparse_mixer = true;
+       }},
       {"dbrx", "softmax, 4 best, renormalized", "DBRX", [](options& o) { take(o, catalogue::dbrx()); }},
       {"deepseek-v2", "softmax, 6 best of 3 of 8 groups (by their best), times 16", "arXiv 2405.04434",
        [](options& o) { take(o, catalogue::deepseek_v2()); }},

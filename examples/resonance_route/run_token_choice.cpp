@@ -41,6 +41,15 @@ void choose_balanced(const resonance::thread_pool& pool, const options& o, routi
       o.score);
 }
 
+void weigh_near_experts(const resonance::thread_pool& pool, const options& o, routing& r) {
+  namespace token_choice = resonance::token_choice;
+  const resonance::matrix_view<const float> logits(r.affinity.data(), r.tokens, r.experts);
+  const resonance::choice_buffers chosen{r.topk_ids.data(), nullptr, r.topk_affinity.data()};
+  require(token_choice::host_sparse_mixer_weights(
+      pool, logits, resonance::as_assignments(chosen, r.tokens, r.experts, o.choice.top_k),
+      token_choice::sparse_mixer{}, r.topk_weights.data()));
+}
+
 void prune_choices(const resonance::thread_pool& pool, const options& o, const inputs& in, routing& r) {
   namespace prune = resonance::prune;
   const resonance::choice_buffers chosen{r.topk_ids.data(), r.topk_weights.data(), nullptr};
@@ -78,6 +87,7 @@ void choose_experts(const resonance::thread_pool& pool, const options& o, const 
         o.score, o.selection);
   }
 
+  if (o.sparse_mixer) weigh_near_experts(pool, o, r);
   prune_choices(pool, o, in, r);
   r.delta_max = -HUGE_VALF;
   for (const float delta : r.topk_affinity) r.delta_max = std::max(r.delta_max, delta);

@@ -15,10 +15,10 @@ import tempfile
 
 import numpy as np
 
-GOLDEN = {"mixtral": "mixtral", "qwen3-moe": "qwen3_moe", "qwen3-next": "qwen3_next", "olmoe": "olmoe", "dbrx": "dbrx",
-          "deepseek-v2": "deepseek_v2", "deepseek-v3": "deepseek_v3", "kimi-k2": "kimi_k2", "glm-4.5": "glm4_moe",
-          "minimax-m2": "minimax_m2", "nemotron-3": "nemotron_h", "gpt-oss": "gpt_oss", "llama4": "llama4",
-          "sinkhorn": "sinkhorn"}
+GOLDEN = {"mixtral": "mixtral", "qwen3-moe": "qwen3_moe", "qwen3-next": "qwen3_next", "olmoe": "olmoe",
+          "phi3.5-moe": "phimoe", "dbrx": "dbrx", "deepseek-v2": "deepseek_v2", "deepseek-v3": "deepseek_v3",
+          "kimi-k2": "kimi_k2", "glm-4.5": "glm4_moe", "minimax-m2": "minimax_m2", "nemotron-3": "nemotron_h",
+          "gpt-oss": "gpt_oss", "llama4": "llama4", "sinkhorn": "sinkhorn"}
 TOP_2 = ["--merge", "token-only", "--top-k", "2", "--renormalize"]
 SPELLED = {
     "switch": ["--merge", "token-only", "--top-k", "1", "--capacity", "factor:1.25", "--drop", "position"],
