@@ -33,6 +33,7 @@ struct problem {
         if (random.coin(0.02)) row[e] = random.coin() ? -HUGE_VALF : std::nanf("");
       }
       if (t % 5 == 4) row[t % experts] = HUGE_VALF;
+      if (t % 10 == 9) row[(t + 1) % experts] = static_cast<float>(typed_rows::largest<Row>());
       choose(random, row, experts, ragged ? t % (top_k + 2) : top_k, t);
       offsets.push_back(static_cast<std::int64_t>(ids.size()));
     }

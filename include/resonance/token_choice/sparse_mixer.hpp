@@ -29,37 +29,50 @@ struct sparse_mixer {
   }
 };
 
-//! Weighs the slots [begin, end) of one token: slot k's weight is 1 / sum of exp(logit - its own logit) over the near
-//! experts that no slot before k holds.
+//! One slot of a token, and what its sum adds: a function object, since nvcc checks lambdas for both sides.
+template <class LogitAt, class ExpertAt>
+struct near_slot {
+  const sparse_mixer& mixer;
+  const LogitAt& logit_at;
+  const ExpertAt& expert_at;
+  std::int64_t begin;  //!< the token's first slot
+  std::int64_t slot;
+  float best;  //!< the logit of the slot's own expert
+
+  RESONANCE_NO_EXEC_CHECK
+  RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE bool held_before(std::int64_t expert) const {
+    bool held = false;
+    for (std::int64_t s = begin; s < slot && !held; ++s) held = expert_at(s) == expert;
+    return held;
+  }
+
+  RESONANCE_NO_EXEC_CHECK
+  RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE float operator()(float sum, std::int64_t expert) const {
+    const float logit = logit_at(expert);
+    const bool counts = logit != math::negative_infinity() && mixer.is_near(logit, best) && !held_before(expert);
+    return counts ? sum + math::exp(logit - best) : sum;
+  }
+};
+
+//! Weighs the slots [begin, end) of one token: a slot's weight is 1 / sum of exp(logit - its own logit) over the near
+//! experts that no slot before it holds.
 //!
-//! Inputs     logit_at(expert), -inf meaning an absent one; expert_at(slot), -1 meaning an empty slot
+//! Inputs     sum_of(step): the ordered sum over the experts; logit_at(expert), -inf meaning an absent one;
+//!            expert_at(slot), -1 meaning an empty slot
 //! Outputs    write(slot, weight): 0 where empty, where the logit is absent and where an earlier slot holds the expert
 //! Cost       per slot E logits; per near expert the ids of the slots before
 RESONANCE_NO_EXEC_CHECK
 template <class OrderedSum, class LogitAt, class ExpertAt, class Write>
-RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE void weigh_near_slots(const sparse_mixer& o, std::int64_t begin,
+RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE void weigh_near_slots(const sparse_mixer& mixer, std::int64_t begin,
                                                                    std::int64_t end, const OrderedSum& sum_of,
                                                                    const LogitAt& logit_at, const ExpertAt& expert_at,
                                                                    const Write& write) {
   const float absent = math::negative_infinity();
   for (std::int64_t slot = begin; slot < end; ++slot) {
-    const auto held_before = [&](std::int64_t expert) RESONANCE_INLINE_LAMBDA {
-      bool held = false;
-      for (std::int64_t s = begin; s < slot && !held; ++s) held = expert_at(s) == expert;
-      return held;
-    };
     const std::int32_t own = expert_at(slot);
     const float best = own < 0 ? absent : logit_at(own);
-    if (best == absent || held_before(own)) {
-      write(slot, 0.0f);
-      continue;
-    }
-    const float sum = sum_of([&](float so_far, std::int64_t expert) RESONANCE_INLINE_LAMBDA {
-      const float logit = logit_at(expert);
-      const bool counts = logit != absent && o.is_near(logit, best) && !held_before(expert);
-      return counts ? so_far + math::exp(logit - best) : so_far;
-    });
-    write(slot, math::divide(1.0f, sum));
+    const near_slot<LogitAt, ExpertAt> of_slot{mixer, logit_at, expert_at, begin, slot, best};
+    write(slot, best == absent || of_slot.held_before(own) ? 0.0f : math::divide(1.0f, sum_of(of_slot)));
   }
 }
 
