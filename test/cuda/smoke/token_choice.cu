@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // cuda-smoke-token-choice T E K: the K best experts of every row of logits, plainly and with weights that are
-// renormalized, and of groups by sigmoid and bias, against the host backend.
+// renormalized, and of groups by sigmoid and bias, and SparseMixer's weights, against the host backend.
 #include <resonance/affinity/host_affinity.hpp>
 #include <resonance/affinity/score.hpp>
 #include <resonance/affinity/warp_affinity.cuh>
 #include <resonance/core/executor.hpp>
+#include <resonance/token_choice/device_sparse_mixer.cuh>
 #include <resonance/token_choice/device_token_choice.cuh>
+#include <resonance/token_choice/host_sparse_mixer.hpp>
 #include <resonance/token_choice/host_token_choice.hpp>
 
 #include "support.hpp"
@@ -56,6 +58,32 @@ void compare_choices(smoke::comparison& comparison, const Score& score, const Se
   comparison.same("topk_affinity", expected_affinity, of_chosen.to_host());
 }
 
+//! Of any ids, some of them unassigned. A wide jitter, so that many experts are near.
+void compare_near_weights(smoke::comparison& comparison, const smoke::shape& shape, smoke::generator& numbers,
+                          const inputs& on_host, const inputs& on_device) {
+  std::vector<std::int32_t> ids;
+  for (std::int64_t slot = 0; slot < shape.tokens * shape.top_k; ++slot)
+    ids.push_back(static_cast<std::int32_t>(numbers.below(shape.experts + 1)) - 1);
+  const smoke::device_array<std::int32_t> device_ids(ids);
+  resonance::assignment_view a;
+  a.tokens = shape.tokens;
+  a.experts = shape.experts;
+  a.slots_per_token = shape.top_k;
+  a.ids = ids.data();
+  const token_choice::sparse_mixer mixer{0.2f};
+  std::vector<float> expected(ids.size());
+  smoke::require(token_choice::host_sparse_mixer_weights(resonance::serial_executor{}, on_host.logits.logits, a, mixer,
+                                                         expected.data()),
+                 "host_sparse_mixer_weights");
+
+  a.ids = device_ids.data();
+  const smoke::device_array<float> found(ids.size());
+  comparison.run("device_sparse_mixer_weights", [&](const resonance::device_stream& on) {
+    return token_choice::device_sparse_mixer_weights(on, on_device.logits.logits, a, mixer, found.data());
+  });
+  comparison.same("sparse_mixer_weights", expected, found.to_host());
+}
+
 }  // namespace
 
 int main(int count, char** values) {
@@ -82,5 +110,6 @@ int main(int count, char** values) {
   o.correction_bias = bias.data();
   o.routed_scaling_factor = 2.5f;
   compare_choices(comparison, affinity::sigmoid{}, groups, o, on_host, on_device);
+  compare_near_weights(comparison, shape, numbers, on_host, on_device);
   return comparison.finish();
 }
