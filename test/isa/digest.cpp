@@ -66,7 +66,7 @@ std::vector<Row> rows_of(exact_source& source, std::int64_t count, bool hostile 
 }
 
 struct digests {
-  digest affinity, scores, blend, contrast, choice, merge, prune, plan, unpermute;
+  digest affinity, scores, blend, contrast, sinkhorn, sparse_mixer, choice, merge, prune, plan, unpermute;
 };
 
 const resonance::serial_executor serial;
@@ -162,6 +162,32 @@ void add_contrast(digests& d, const std::vector<Row>& strong, const std::vector<
   d.contrast.add(contrast);
 }
 
+//! The bias of a balanced assignment, and SparseMixer's weights of two experts of every token.
+template <class Row>
+void add_balanced(digests& d, const std::vector<Row>& logits, std::int64_t tokens, std::int32_t experts) {
+  const resonance::matrix_view<const Row> rows(logits.data(), tokens, experts);
+  std::vector<float> bias(static_cast<std::size_t>(experts));
+  std::vector<char> workspace(resonance::balance::host_sinkhorn_workspace_bytes(serial, tokens, experts));
+  const resonance::status balanced =
+      resonance::balance::host_sinkhorn(serial, rows, {}, bias.data(), {workspace.data(), workspace.size()});
+  if (!balanced.ok()) std::printf("sinkhorn refused: %s %s\n", balanced.argument, balanced.message());
+  d.sinkhorn.add(bias);
+
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(2 * tokens));
+  for (std::size_t slot = 0; slot < ids.size(); ++slot)
+    ids[slot] = static_cast<std::int32_t>(slot * 7 % static_cast<std::size_t>(experts));
+  std::vector<float> weights(ids.size());
+  resonance::assignment_view view;
+  view.tokens = tokens;
+  view.experts = experts;
+  view.slots_per_token = 2;
+  view.ids = ids.data();
+  const resonance::status mixed =
+      resonance::token_choice::host_sparse_mixer_weights(serial, rows, view, {0.2F}, weights.data());
+  if (!mixed.ok()) std::printf("sparse mixer refused: %s %s\n", mixed.argument, mixed.message());
+  d.sparse_mixer.add(weights);
+}
+
 struct shape {
   std::int64_t tokens;
   std::int64_t hidden;
@@ -246,6 +272,7 @@ void add_shape(digests& d, const shape& s, exact_source& source) {
   capped.temperature = 0.9F;
   add_scores(d, capped, deltas, s.tokens, s.experts);
   add_blend(d, deltas, s.tokens, s.experts, source);
+  add_balanced(d, hostile, s.tokens, s.experts);
   add_contrast(d, hostile, rows_of<Row>(source, s.tokens * s.experts), s.tokens, s.experts);
 }
 
@@ -311,6 +338,8 @@ void print_digests(const char* type) {
   line("scores", d.scores);
   line("blend", d.blend);
   line("contrast", d.contrast);
+  line("sinkhorn", d.sinkhorn);
+  line("sparse_mixer", d.sparse_mixer);
   line("token_choice", d.choice);
   line("merge", d.merge);
   line("prune", d.prune);
