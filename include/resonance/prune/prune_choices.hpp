@@ -68,22 +68,22 @@ RESONANCE_HOST_DEVICE RESONANCE_FORCE_INLINE std::int64_t prune_token_choices(
     const bool counts = Rule::measured_by == prune::share_of::token || slot == leader;
     if (counts && assigned(id_at(slot))) whole += weight_at(slot);
   }
-  const auto kept = [&](std::int64_t slot) {
-    if (!assigned(id_at(slot))) return false;
-    return slot == leader || !(prune::weight_share(weight_at(slot), whole) < bound);
+  const auto kept = [=](std::int64_t slot, std::int32_t id, float weight) {
+    return assigned(id) && (slot == leader || !(prune::weight_share(weight, whole) < bound));
   };
   float kept_sum = 0.0f;
   RESONANCE_NO_UNROLL
   for (std::int64_t slot = leader; o.renormalize && slot < end; ++slot)
-    if (kept(slot)) kept_sum += weight_at(slot);
+    if (kept(slot, id_at(slot), weight_at(slot))) kept_sum += weight_at(slot);
   const float divisor = kept_sum > 0.0f ? kept_sum : 1.0f;
   std::int64_t dropped = 0;
   RESONANCE_NO_UNROLL
   for (std::int64_t slot = begin; slot < end; ++slot) {
     const std::int32_t id = id_at(slot);
-    const bool keeps = kept(slot);
+    const float weight = weight_at(slot);
+    const bool keeps = kept(slot, id, weight);
     dropped += assigned(id) && !keeps ? 1 : 0;
-    write(slot, keeps ? id : -1, keeps ? math::divide(weight_at(slot), divisor) : 0.0f);
+    write(slot, keeps ? id : -1, keeps ? math::divide(weight, divisor) : 0.0f);
   }
   return dropped;
 }

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// cuda-smoke-balance T E K H: router statistics, the separation of tokens and their transitions from one choice to
-// another, against the host backend.
+// cuda-smoke-balance T E K H: router statistics, Sinkhorn's bias, a quantile, the separation of tokens and their
+// transitions from one choice to another, against the host backend.
 #include <resonance/balance/device_balance.cuh>
+#include <resonance/balance/device_delta_quantile.cuh>
+#include <resonance/balance/device_sinkhorn.cuh>
 #include <resonance/balance/device_transitions.cuh>
 #include <resonance/balance/host_balance.hpp>
+#include <resonance/balance/host_delta_quantile.hpp>
+#include <resonance/balance/host_sinkhorn.hpp>
 #include <resonance/balance/host_transitions.hpp>
 #include <resonance/core/executor.hpp>
 
@@ -36,6 +40,46 @@ void compare_statistics(smoke::comparison& comparison, const smoke::shape& shape
   });
   comparison.same("mean_probability", expected_mean, mean.to_host());
   comparison.same("z_loss", expected_z, z.to_host());
+}
+
+void compare_sinkhorn(smoke::comparison& comparison, const smoke::shape& shape, const std::vector<float>& logits,
+                      const smoke::device_array<float>& device_logits) {
+  const resonance::serial_executor executor;
+  balance::sinkhorn_options options;
+  options.iterations = 3;
+  std::vector<float> expected(static_cast<std::size_t>(shape.experts));
+  std::vector<unsigned char> memory(balance::host_sinkhorn_workspace_bytes(executor, shape.tokens, shape.experts));
+  smoke::require(
+      balance::host_sinkhorn(executor, resonance::matrix_view<const float>(logits.data(), shape.tokens, shape.experts),
+                             options, expected.data(), {memory.data(), memory.size()}),
+      "host_sinkhorn");
+  const smoke::device_array<float> found(expected.size());
+  const std::size_t bytes = balance::device_sinkhorn_workspace_bytes(shape.tokens, shape.experts);
+  const smoke::device_array<unsigned char> workspace(bytes);
+  comparison.run("device_sinkhorn", [&](const resonance::device_stream& on) {
+    return balance::device_sinkhorn(
+        on, resonance::matrix_view<const float>(device_logits.data(), shape.tokens, shape.experts), options,
+        found.data(), {workspace.data(), bytes});
+  });
+  comparison.same("correction_bias", expected, found.to_host());
+}
+
+void compare_quantile(smoke::comparison& comparison, const smoke::shape& shape, const std::vector<float>& affinity,
+                      const smoke::device_array<float>& device_affinity) {
+  const resonance::serial_executor executor;
+  const auto table = [&](const float* data) {
+    return resonance::matrix_view<const float>(data, shape.tokens, shape.experts);
+  };
+  std::vector<float> expected(1);
+  std::vector<unsigned char> memory(balance::host_delta_quantile_workspace_bytes(shape.tokens, shape.experts));
+  smoke::require(balance::host_delta_quantile(executor, table(affinity.data()), 0.9, expected.data(),
+                                              {memory.data(), memory.size()}),
+                 "host_delta_quantile");
+  const smoke::device_array<float> found(1);
+  comparison.run("device_delta_quantile", [&](const resonance::device_stream& on) {
+    return balance::device_delta_quantile(on, table(device_affinity.data()), 0.9, found.data());
+  });
+  comparison.same("quantile", expected, found.to_host());
 }
 
 //! Ids [T,K], some of them unassigned.
@@ -110,7 +154,10 @@ int main(int count, char** values) {
   smoke::generator numbers;
   const std::vector<float> logits = smoke::random_values(numbers, shape.tokens * shape.experts);
   smoke::comparison comparison("balance");
-  compare_statistics(comparison, shape, logits, smoke::device_array<float>(logits));
+  const smoke::device_array<float> device_logits(logits);
+  compare_statistics(comparison, shape, logits, device_logits);
+  compare_sinkhorn(comparison, shape, logits, device_logits);
+  compare_quantile(comparison, shape, logits, device_logits);
   compare_separation(comparison, shape, numbers);
   compare_transitions(comparison, shape, numbers);
   return comparison.finish();

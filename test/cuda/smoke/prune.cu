@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// cuda-smoke-prune T E K: rules and drop orders of every kind on random assignments, against the host backend.
+// cuda-smoke-prune T E K: rules and drop orders of every kind, and choices given up, on random assignments, against the
+// host backend.
 #include <resonance/core/executor.hpp>
 #include <resonance/merge/host_merge.hpp>
 #include <resonance/prune/device_prune.cuh>
+#include <resonance/prune/device_prune_choices.cuh>
 #include <resonance/prune/host_prune.hpp>
+#include <resonance/prune/host_prune_choices.hpp>
 
 #include "support.hpp"
 
@@ -76,6 +79,36 @@ std::vector<std::int32_t> ranks_of(const resonance::assignment_view& choices) {
   return ranks;
 }
 
+//! Every fourth token keeps all its choices.
+void compare_choices(smoke::comparison& comparison, const resonance::assignment_view& on_host,
+                     const resonance::assignment_view& on_device) {
+  std::vector<std::uint8_t> kept_whole;
+  for (std::int64_t t = 0; t < on_host.tokens; ++t) kept_whole.push_back(t % 4 == 0 ? 1 : 0);
+  const smoke::device_array<std::uint8_t> device_kept_whole(kept_whole);
+  const prune::weight_ratio rule{0.5F};
+  const prune::choice_options options{true};
+  const auto slots = static_cast<std::size_t>(on_host.slots());
+  std::vector<std::int32_t> ids(slots);
+  std::vector<float> weights(slots);
+  std::vector<std::int64_t> pruned(1);
+  smoke::require(prune::host_prune_choices(resonance::serial_executor{}, rule, on_host, kept_whole.data(), options,
+                                           {ids.data(), weights.data(), pruned.data()}),
+                 "host_prune_choices");
+  const smoke::device_array<std::int32_t> found_ids(slots);
+  const smoke::device_array<float> found_weights(slots);
+  const smoke::device_array<std::int64_t> found_pruned(1);
+  const std::size_t bytes = prune::device_prune_choices_workspace_bytes(on_device.tokens);
+  const smoke::device_array<unsigned char> workspace(bytes);
+  comparison.run("device_prune_choices", [&](const resonance::device_stream& on) {
+    return prune::device_prune_choices(on, rule, on_device, device_kept_whole.data(), options,
+                                       {found_ids.data(), found_weights.data(), found_pruned.data()},
+                                       {workspace.data(), bytes});
+  });
+  comparison.same("ids", ids, found_ids.to_host());
+  comparison.same("weights", weights, found_weights.to_host());
+  comparison.same("pruned", pruned, found_pruned.to_host());
+}
+
 }  // namespace
 
 int main(int count, char** values) {
@@ -110,6 +143,8 @@ int main(int count, char** values) {
   options.hidden = shape.hidden;
   compare_prunings(comparison, prune::affinity_mass{0.76}, prune::affinity_order{}, on_host, on_device, options);
   compare_prunings(comparison, prune::factor{0.8}, prune::slot_major{}, on_host, on_device, options);
+  compare_prunings(comparison, prune::factor{0.8}, prune::slot_major_prioritized{}, on_host, on_device, options);
+  compare_choices(comparison, on_host, on_device);
   options.shared = true;
   options.renormalize = true;
   compare_prunings(comparison, prune::lower_bound{true, 0.1, 1, 0.9}, prune::batch_prioritized{}, on_host, on_device,
