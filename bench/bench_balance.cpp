@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Batch statistics: mean probabilities with the z-loss, and the Calinski-Harabasz ratio.
+// Batch statistics: mean probabilities with the z-loss, the Calinski-Harabasz ratio, Sinkhorn's bias.
 
 #include <cmath>
 
 #include <resonance/balance/host_balance.hpp>
+#include <resonance/balance/host_sinkhorn.hpp>
 #include "choices.hpp"
 #include "harness.hpp"
 
@@ -129,6 +130,62 @@ class separation_case {
   double naive_ratio_ = 0.0;
 };
 
+// T*E logits in per iteration, E biases out.
+class sinkhorn_case {
+ public:
+  static std::string name() { return "balance/sinkhorn/f32"; }
+  static double fewest_bytes(const shape& s) {
+    return iterations * 4.0 * static_cast<double>(s.tokens * s.experts) + 4.0 * s.experts;
+  }
+
+  explicit sinkhorn_case(const shape& s)
+      : shape_(s),
+        logits_(normal_values<float>(s.tokens * s.experts, 3)),
+        bias_(zeros<float>(s.experts)),
+        naive_bias_(bias_) {}
+
+  std::size_t workspace_bytes(const pool& workers) {
+    return balance::host_sinkhorn_workspace_bytes(workers, shape_.tokens, shape_.experts);
+  }
+  resonance::status run(const pool& workers, resonance::workspace_view workspace) {
+    balance::sinkhorn_options options;
+    options.iterations = iterations;
+    return balance::host_sinkhorn(workers,
+                                  resonance::matrix_view<const float>(logits_.data(), shape_.tokens, shape_.experts),
+                                  options, bias_.data(), workspace);
+  }
+
+  // The matrix of exponentials once, then rows and columns of it scaled in turns.
+  void naive() {
+    const auto experts = static_cast<std::size_t>(shape_.experts);
+    std::vector<float> plan(logits_.size());
+    for (std::size_t i = 0; i < plan.size(); ++i) plan[i] = std::exp(logits_[i]);
+    std::vector<float> columns(experts, 1.0f);
+    const float tokens = static_cast<float>(shape_.tokens);
+    for (int i = 0; i < iterations; ++i) {
+      std::vector<float> sums(experts, 0.0f);
+      for (std::size_t first = 0; first < plan.size(); first += experts) {
+        float row = 0.0f;
+        for (std::size_t e = 0; e < experts; ++e) row += columns[e] * plan[first + e];
+        for (std::size_t e = 0; e < experts; ++e) sums[e] += plan[first + e] / (row * tokens);
+      }
+      for (std::size_t e = 0; e < experts; ++e) columns[e] = 1.0f / (static_cast<float>(experts) * sums[e]);
+    }
+    for (std::size_t e = 0; e < experts; ++e) naive_bias_[e] = shape_.tokens > 0 ? std::log(columns[e]) : 0.0f;
+  }
+
+  bool agrees() const {
+    for (std::size_t e = 0; e < bias_.size(); ++e)
+      if (!(std::fabs(bias_[e] - naive_bias_[e]) <= 1e-3f)) return false;
+    return true;
+  }
+
+ private:
+  static constexpr int iterations = 8;
+  shape shape_;
+  std::vector<float> logits_, bias_, naive_bias_;
+};
+
 }  // namespace
 }  // namespace bench
 
@@ -137,5 +194,6 @@ int main(int argc, char** argv) {
   const sizes which = read_sizes(argc, argv);
   add<statistics_case>(shapes(which, {1024}));
   add<separation_case>(shapes(which, {256}));
+  add<sinkhorn_case>(shapes(which, {1024}));
   return run_all(argc, argv);
 }
