@@ -145,7 +145,7 @@ TEST(HostPruneChoices, AShareEqualToTheBoundStays) {
   EXPECT_EQ(support::values_of(run(t, prune::sensitivity{1.0F, 16.0F}).ids), (std::vector<std::int32_t>{1, 2, 3, -1}));
 }
 
-// Weights of 0 or less say nothing about the others; NaN is below nothing; the first assigned slot leads, wherever it is.
+// Weights of 0 or less say nothing about the others; NaN is below nothing; the first assigned slot leads.
 TEST(HostPruneChoices, OddWeightsDropNothingByAccident) {
   support::random_source random(5);
   table t(random, 0, 2);

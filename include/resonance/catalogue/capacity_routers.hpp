@@ -60,9 +60,10 @@ inline auto expert_choice(double capacity_factor = 2.0) {
   return o;
 }
 
-//! BASE layers' balanced assignment (arXiv 2103.16716) by Sinkhorn's iteration with a fixed count, as Megatron-LM does it:
-//! choice by logit + the bias that balance::host_sinkhorn made of the batch. The weights are not the balanced plan's:
-//! token_choice::host_weights with affinity::sigmoid (K = 1) or affinity::softmax gives them from the same logits.
+//! BASE layers' balanced assignment (arXiv 2103.16716) by Sinkhorn's iteration with a fixed count, as Megatron-LM does
+//! it: choice by logit + the bias that balance::host_sinkhorn made of the batch. The weights are not the balanced
+//! plan's: token_choice::host_weights with affinity::sigmoid (K = 1) or affinity::softmax gives them from the same
+//! logits.
 template <class Metric = affinity::logits>
 auto sinkhorn(const float* correction_bias, std::int32_t top_k = 1) {
   typename router<Metric, token_choice::top_k, merge::token_only, prune::unlimited, affinity::identity>::options o;

@@ -83,7 +83,8 @@ inline std::size_t allocate_cache_workspace_bytes(const cache_layers& model, std
 //!            cache allocation by dynamic programming over the layers; f: expected_loads
 //! Inputs     model; budget >= layers: experts that fit fast memory
 //! Outputs    slots int32[layers]; loads double[1], nullable: the least sum
-//! Contract   exact but for the rounding of the sums, from the last layer to the first; equal sums: fewer to the earlier
+//! Contract   exact but for the rounding of the sums, from the last layer to the first; equal sums: fewer
+//!            to the earlier
 //! Errors     out_of_range (layers, experts, budget, single_share, accuracy), null_pointer (single_share, accuracy,
 //!            slots), index_overflow (budget), workspace_too_small
 //! Resources  allocate_cache_workspace_bytes; no allocation

@@ -74,8 +74,8 @@ struct factor {
   }
 };
 
-//! C_i = ceil(gamma * tau * T / D) for a full expert, ceil(gamma * T / D) for another, D = tau * N_full + N_other; T * K
-//! in place of T with counts_k.   (MoE++, arXiv 2410.07348: its FFN experts are full, its zero-computation ones are not)
+//! C_i = ceil(gamma * tau * T / D) for a full expert, ceil(gamma * T / D) for another, D = tau * N_full + N_other;
+//! T * K in place of T with counts_k.   (MoE++, arXiv 2410.07348: its FFN experts are full, zero-computation ones not)
 //! In double, products from left to right, D with one rounding. Before they are rounded up the capacities add up to
 //! gamma * T, whatever tau is: taken at its word, the paper has room for gamma / K of the assignments.
 struct heterogeneous_factor {

@@ -181,9 +181,9 @@ std::size_t host_token_choice_workspace_bytes(const Executor& executor, Source s
 //!            empty slot: id -1 (or options.missing), weight 0, affinity -inf
 //! Contract   SEMANTICS 1: equal scores to the lower id; NaN and -inf never chosen; +inf as the largest finite value;
 //!            same bits at any worker count and instruction set
-//! Errors     out_of_range (top_k, n_group, topk_group, top_p, ranks, above, routed_scaling_factor, temperature, logit_cap,
-//!            and the source's), null_pointer (topk_ids, ranks, ...), shape_mismatch (affinity), index_overflow,
-//!            workspace_too_small
+//! Errors     out_of_range (top_k, n_group, topk_group, top_p, ranks, above, routed_scaling_factor, temperature,
+//!            logit_cap, and the source's), null_pointer (topk_ids, ranks, ...), shape_mismatch (affinity),
+//!            index_overflow, workspace_too_small
 //! Resources  host_token_choice_workspace_bytes; no allocation
 //! Cost       the source's reads, O(T*E) work, 12*T*K writes
 //! Example    examples/02_stages.cpp

@@ -93,7 +93,8 @@ struct rank_set {
 };
 
 //! The best of the experts whose affinity is above a threshold, K at most: what a token takes does not depend on the
-//! other tokens, as a causal stand-in for expert choice must not. (MoMa, arXiv 2407.21770: sigmoid > 0.5 is affinity > 0)
+//! other tokens, as a causal stand-in for expert choice must not.
+//! (MoMa, arXiv 2407.21770: sigmoid > 0.5 is affinity > 0)
 struct threshold {
   using stage = stages::token_choice;
   float above = 0.0f;  //!< delta > above; finite
